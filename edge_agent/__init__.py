@@ -1,0 +1,1 @@
+"""The gateway: samples come in, every part gets a verdict, records wait until the hub has them."""

@@ -1,0 +1,47 @@
+"""What comes in from the line: a trigger says that a part is there, a sample is what was seen or heard of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_protocol.codes import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One part to judge. `(epoch, n)` is ours and never repeats; part, product and lot are the line's, if it has them."""
+
+    epoch: int
+    n: int
+    at_us: int
+    mono_us: int
+    part: str = ""
+    product: str = ""
+    lot: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One named stream of a sample with the time it was taken.
+
+    `data` is what the source delivered: encoded bytes (a picture, a .npy window), a uint8 picture [h, w, 3] in BGR
+    or [h, w] in grey, or a float window [length].
+    """
+
+    data: bytes | npt.NDArray[np.uint8] | npt.NDArray[np.float64]
+    mono_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a source gives for one trigger. `fault` says why there is nothing to judge, where there is nothing."""
+
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    part: str = ""
+    product: str = ""
+    lot: str = ""
+    fault: Reason = Reason.NONE
+    detail: str = ""
+    replayed: bool = False
