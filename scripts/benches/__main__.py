@@ -1,0 +1,53 @@
+"""`scripts/bench NAME [--json FILE]`: measures one module of this folder, prints its figures and writes them down.
+
+Such a module has `FIGURES` (key → what it says, with its goal) and `measure() -> dict[str, float]`, and may print its
+progress. A key that is not documented there is an error, so is one that was not measured.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from scripts.benches import machine
+
+FOLDER = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """What can be measured."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__main__", "machine"))
+
+
+def table(figures: Mapping[str, float], meaning: Mapping[str, str]) -> str:
+    """One line for each figure: key, number, what it says."""
+    width = max(map(len, figures))
+    return "\n".join(f"{key:{width}}  {value:>12.4g}  {meaning[key]}" for key, value in figures.items())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the bench that is asked for; the exit code is 0, or 2 where the call or the bench is wrong."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure and print figures.")
+    parser.add_argument("name", nargs="?", choices=names(), help="which bench; without one they are listed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write bench, machine and figures to FILE")
+    asked = parser.parse_args(arguments)
+    if asked.name is None:
+        print("\n".join(names()))
+        return 0
+    bench = importlib.import_module(f"scripts.benches.{asked.name}")
+    here = machine.describe()
+    print(f"{asked.name} on {here['cpu']}, {here['cores']} cores", flush=True)
+    figures: dict[str, float] = bench.measure()
+    if figures.keys() != bench.FIGURES.keys():
+        print(f"{asked.name}: FIGURES and what was measured differ: {sorted(figures.keys() ^ bench.FIGURES.keys())}")
+        return 2
+    print(table(figures, bench.FIGURES))
+    if asked.json is not None:
+        asked.json.write_text(json.dumps({"bench": asked.name, "machine": here, "figures": figures}, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
