@@ -1,8 +1,8 @@
 """Every topic is built and parsed here, nowhere else; `build` and `parse` are inverse of each other.
 
-    lineside/v1/g/<shard>/<gateway>/up/<name>       gateway → hub
-    lineside/v1/g/<shard>/<gateway>/down/<name>     hub → gateway
-    lineside/v1/fleet/models                        hub → all gateways
+lineside/v1/g/<shard>/<gateway>/up/<name>       gateway → hub
+lineside/v1/g/<shard>/<gateway>/down/<name>     hub → gateway
+lineside/v1/fleet/models                        hub → all gateways
 """
 
 import hashlib
@@ -14,6 +14,9 @@ from edge_protocol.errors import DecodeError
 
 ROOT = "lineside/v1"
 FLEET_MODELS = f"{ROOT}/fleet/models"
+MAX_TOPIC_BYTES = 512
+"""Ours are below 100; brokers take up to 65535."""
+
 SHARDS = tuple(f"{n:02x}" for n in range(256))
 
 _GATEWAY = re.compile(r"[a-z0-9-]{1,40}")
@@ -99,3 +102,44 @@ ALL_UP = f"{ROOT}/g/+/+/up/#"
 def down_filter(gateway: str) -> str:
     """What `gateway` subscribes to."""
     return f"{ROOT}/g/{shard_of(gateway)}/{gateway}/down/#"
+
+
+def check_filter(topic_filter: str) -> str:
+    """`topic_filter` itself.
+
+    Raises:
+        ValueError: not a filter a broker takes: a wildcard that is not a whole level, `#` before the end, empty.
+    """
+    levels = topic_filter.split("/")
+    misplaced = any(("+" in level or "#" in level) and len(level) > 1 for level in levels) or "#" in levels[:-1]
+    if misplaced or not _fits(topic_filter):
+        message = f"not a topic filter: {topic_filter[:120]!r}"
+        raise ValueError(message)
+    return topic_filter
+
+
+def check_topic(topic: str) -> str:
+    """`topic` itself.
+
+    Raises:
+        ValueError: not a topic a broker takes: it holds a wildcard, or is empty or too long.
+    """
+    if "+" in topic or "#" in topic or not _fits(topic):
+        message = f"not a topic: {topic[:120]!r}"
+        raise ValueError(message)
+    return topic
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether a subscription to `topic_filter` receives `topic`, as MQTT has it."""
+    wanted, levels = topic_filter.split("/"), topic.split("/")
+    if topic.startswith("$") and wanted[0] in ("+", "#"):
+        return False
+    if wanted[-1] == "#":
+        wanted = wanted[:-1]
+        levels = levels[: len(wanted)]
+    return len(wanted) == len(levels) and all(want in ("+", level) for want, level in zip(wanted, levels, strict=True))
+
+
+def _fits(topic: str) -> bool:
+    return 0 < len(topic.encode()) <= MAX_TOPIC_BYTES and "\0" not in topic
