@@ -94,7 +94,12 @@ class Link(Message, frozen=True, kw_only=True):
 
 
 class Receipt(Message, frozen=True, kw_only=True):
-    """`down/receipt`, signed by the hub: what it has committed, and which identities came with other bytes."""
+    """`down/receipt`, signed by the hub: what it has committed, and which identities came with other bytes.
+
+    `committed` is all it has of the stream. `answers` are the numbers in the messages that this receipt answers: the
+    hub compared those byte by byte, so of those, and only of those, the gateway may delete what is committed and not
+    among the `conflicts`. A restored disk may have given the other numbers to other rows.
+    """
 
     gateway: str
     epoch: int
@@ -102,6 +107,7 @@ class Receipt(Message, frozen=True, kw_only=True):
     committed: Ranges = ()
     conflicts: Ranges = ()
     hub_us: int = 0
+    answers: Ranges = ()
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
