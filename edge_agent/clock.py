@@ -1,4 +1,4 @@
-"""Time: the system's two clocks come in; UTC microseconds go out that never jump within a run, each run with its anchor.
+"""Time: the system's two clocks come in; UTC microseconds that never jump within a run go out, each run with an anchor.
 
 A run ends when the process does or when the system's wall clock steps; the floor is the latest time this gateway has
 good reason to believe in. Never stops the line: a clock below the floor is marked, not refused.
