@@ -8,6 +8,8 @@
     ├── InferenceError   this sample cannot be judged: UNINSPECTED with `reason`; at load, the bundle is refused
     ├── OutputError      the line was not told: record the failed outcome, try again with the next verdict (retry)
     └── UplinkError      the hub is out of reach: keep the records, try again later (retry)
+
+A class says what to do next, never where it happened.
 """
 
 from edge_protocol.codes import Reason
