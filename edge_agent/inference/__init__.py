@@ -1,0 +1,1 @@
+"""A Sample becomes a Verdict: contract, preprocess, engine, postprocess, pipeline."""

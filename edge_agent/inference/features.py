@@ -1,0 +1,76 @@
+"""Windows of a signal come in, feature vectors go out, in double precision until the last step."""
+
+import io
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_agent.errors import InferenceError
+from edge_protocol.codes import Reason
+
+Window = npt.NDArray[np.float64]
+
+_FLOOR = 1e-9
+"""Added to the power before the logarithm, so that silence is a number."""
+
+
+def read_window(data: bytes, length: int) -> Window:
+    """The window in the bytes of a .npy file: one dimension, `length` real numbers, little or big endian.
+
+    Raises:
+        InferenceError: UNREADABLE, WRONG_SHAPE or NOT_FINITE.
+    """
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _fortran, dtype = read(stream)
+    except (ValueError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        message = "not the bytes of a .npy file"
+        raise InferenceError(message, "write windows with numpy.save", Reason.UNREADABLE) from error
+    # The shape is compared before memory is asked for: the header may promise terabytes.
+    if shape != (length,) or dtype.kind not in "iuf" or len(data) - stream.tell() != length * dtype.itemsize:
+        message = f"a window {dtype}{list(shape)} in {len(data)} bytes"
+        raise InferenceError(message, f"{length} real numbers in one dimension are taken", Reason.WRONG_SHAPE)
+    return check_window(np.frombuffer(data, dtype, offset=stream.tell()), length)
+
+
+def check_window(window: npt.NDArray[Any], length: int) -> Window:
+    """The window in double precision, if it can be judged.
+
+    Raises:
+        InferenceError: WRONG_SHAPE or NOT_FINITE.
+    """
+    if window.shape != (length,) or window.dtype.kind not in "iuf":
+        message = f"a window {window.dtype}{list(window.shape)}"
+        raise InferenceError(message, f"{length} real numbers in one dimension are taken", Reason.WRONG_SHAPE)
+    values = window.astype(np.float64)
+    if not np.isfinite(values).all():
+        message = "a window with values that are not finite"
+        raise InferenceError(message, "look at the sensor and its cable", Reason.NOT_FINITE)
+    return values
+
+
+def log_power_spectrum(window: Window, bands: int) -> Window:
+    """Mean removed, unit deviation, Hann window, |rfft|², summed in `bands` equal bands, ln(1e-9 + power).
+
+    Of the m = length // 2 + 1 bins of the spectrum, band b holds ⌊b·m / bands⌋ up to, not including, ⌊(b+1)·m / bands⌋.
+    A constant window has no deviation to scale by and stays zero.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred = window - window.mean()
+        deviation = centred.std()
+        if deviation > 0:
+            centred /= deviation
+        hann, starts = _plan(window.size, bands)
+        power = np.abs(np.fft.rfft(centred * hann)) ** 2
+        features: Window = np.log(_FLOOR + np.add.reduceat(power, starts))
+    return features
+
+
+@lru_cache(maxsize=8)
+def _plan(length: int, bands: int) -> tuple[Window, npt.NDArray[np.int64]]:
+    starts = np.arange(bands) * (length // 2 + 1) // bands
+    return np.hanning(length), starts

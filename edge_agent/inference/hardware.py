@@ -1,0 +1,49 @@
+"""What this gateway's processor is and how much of it we may use, read from /proc and the cgroup."""
+
+import os
+import platform
+from pathlib import Path
+
+_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
+_FLAG_LINES = ("flags", "features")
+
+
+def architecture() -> str:
+    """`x86_64`, `aarch64`, or what the system calls it."""
+    machine = platform.machine().lower()
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """The features of the first processor (x86 `flags`, ARM `Features`); empty where they cannot be read."""
+    try:
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip().lower() in _FLAG_LINES:
+            return frozenset(value.split())
+    return frozenset()
+
+
+def cpu_quota(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
+    """How many processors this process may keep busy: the scheduler's set, limited by the cgroup's quota."""
+    available = float(len(os.sched_getaffinity(0)))
+    for read in (_quota_v2, _quota_v1):
+        try:
+            return min(available, read(cgroup))
+        except (OSError, ValueError, ZeroDivisionError):
+            continue
+    return available
+
+
+def _quota_v2(cgroup: Path) -> float:
+    quota, period = (cgroup / "cpu.max").read_text().split()
+    return int(quota) / int(period)
+
+
+def _quota_v1(cgroup: Path) -> float:
+    quota = int((cgroup / "cpu/cpu.cfs_quota_us").read_text())
+    period = int((cgroup / "cpu/cpu.cfs_period_us").read_text())
+    return quota / period if quota > 0 else float("inf")
