@@ -1,0 +1,43 @@
+"""What can go wrong in the hub, named by what its operator should do next.
+
+HubError
+├── ConfigError      correct the file or the option it names; the CLI exits with 2
+├── StorageError     make room, rights or a connection, then try again
+├── EnrolmentError   refuse the request; nothing was signed
+├── CatalogueError   refuse the bundle; nothing was added
+└── BrokerError      free the port or install what is missing
+"""
+
+
+class HubError(Exception):
+    """Base of all the hub raises: a cause in one line, and its cure. `retry`: the same call may succeed later."""
+
+    retry = False
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(HubError):
+    """A file, folder or option that cannot be used as it is."""
+
+
+class StorageError(HubError):
+    """The database or the object store does not answer as it should."""
+
+    retry = True
+
+
+class EnrolmentError(HubError):
+    """A certificate request that is refused."""
+
+
+class CatalogueError(HubError):
+    """A bundle that is refused or not known."""
+
+
+class BrokerError(HubError):
+    """The broker does not run."""
+
+    retry = True

@@ -1,0 +1,1 @@
+"""What the fleet's counters say: windows, findings, alarms."""

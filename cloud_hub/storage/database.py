@@ -1,0 +1,144 @@
+"""One database behind one pair of doors: `reading` for a consistent look, `writing` for one transaction.
+
+SQLite by default, PostgreSQL by URL; the statements are the same. Nothing outside `storage` knows which it is.
+"""
+
+import fcntl
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from cloud_hub.errors import StorageError
+
+Insert: TypeAlias = sqlite.Insert | postgresql.Insert
+
+_BUSY_S = 30
+_BEGIN = "lineside_begin"
+
+
+class Database:
+    """The hub's database. Open it once a process; any thread may use it.
+
+    On SQLite all writers, of this and of other processes, pass one lock file: SQLite before 3.51.3 may damage a
+    database when one connection writes while another checkpoints, and Debian's own is older.
+    """
+
+    def __init__(self, engine: Engine, lock_file: Path | None) -> None:
+        self.engine = engine
+        self._lock_file = lock_file
+        self._writer = threading.RLock()
+
+    @classmethod
+    def open(cls, url: str) -> "Database":
+        """The database at `url`, as `sqlite:///folder/hub.db` or `postgresql+psycopg://host/name`.
+
+        Raises:
+            StorageError: not such a URL, or nothing answers there.
+        """
+        try:
+            address = make_url(url)
+            lite = address.get_backend_name() == "sqlite"
+            options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_S}} if lite else {"paramstyle": "format"}
+            engine = create_engine(address, **options)
+            if lite:
+                event.listen(engine, "connect", _tune)
+                event.listen(engine, "begin", _begin)
+            with engine.connect():
+                pass
+        except (SQLAlchemyError, ImportError, OSError) as error:
+            message = f"the database does not open: {_first_line(error)}"
+            raise StorageError(message, "check [storage] in hub.toml, the folder's rights and the server") from error
+        lock_file = Path(f"{address.database}.lock") if lite else None
+        return cls(engine, lock_file)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one moment of the database and changes nothing.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        with _translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection inside one transaction: committed at the end, rolled back on any exception.
+
+        Raises:
+            StorageError: the database does not answer, or has no room.
+        """
+        with self._alone(), _translated(), self.engine.connect() as plain:
+            connection = plain.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._lock_file is None:
+            yield
+            return
+        with self._writer, self._lock_file.open("ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+def insert(connection: Connection, table: Table) -> Insert:
+    """An INSERT that knows ON CONFLICT, in the dialect of `connection`."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def put(connection: Connection, table: Table, values: Mapping[str, Any], keep: Iterable[str] = ()) -> None:
+    """Insert a row, or set it to `values` where its primary key is there; the columns in `keep` stay as they were."""
+    key = [column.name for column in table.primary_key]
+    statement = insert(connection, table).values(**values)
+    changed = {name: statement.excluded[name] for name in values if name not in {*key, *keep}}
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
+
+
+def insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert many rows, past those whose key is there, and say how many were new.
+
+    The driver gets the tuples as they are: SQLAlchemy's own way costs more than the database does.
+    """
+    if not rows:
+        return 0
+    names = list(columns)
+    statement = insert(connection, table).values(dict.fromkeys(names)).on_conflict_do_nothing()
+    sql = str(statement.compile(dialect=connection.dialect, column_keys=names))
+    return connection.exec_driver_sql(sql, list(rows)).rowcount
+
+
+def _tune(dbapi: Any, _record: object) -> None:
+    dbapi.isolation_level = None  # the driver begins nothing by itself; `_begin` does
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "journal_size_limit=67108864", "cache_size=-16384"):
+        dbapi.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, OSError) as error:
+        message = f"the database refused: {_first_line(error)}"
+        raise StorageError(message, "free some space, check the folder's rights and that the server runs") from error
+
+
+def _first_line(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).partition("\n")[0]

@@ -1,0 +1,78 @@
+"""Bytes by their SHA-256: a folder by default, S3 and its kin by URL. The only file that imports obstore."""
+
+import hashlib
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from cloud_hub.errors import StorageError
+
+
+class Objects:
+    """Where files lie by digest. What is read back is hashed again: a store is a carrier like any other."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    @classmethod
+    def open(cls, where: str | Path) -> "Objects":
+        """The store in a folder, which is made, or at a URL such as `s3://bucket/prefix`.
+
+        Raises:
+            StorageError: the folder cannot be made, or the URL is not understood.
+        """
+        try:
+            if isinstance(where, str) and "://" in where:
+                return cls(from_url(where))
+            return cls(LocalStore(Path(where), mkdir=True))
+        except (BaseError, OSError, ValueError) as error:
+            message = f"the object store {where} does not open: {error}"
+            raise StorageError(message, "check [storage] objects in hub.toml and the folder's rights") from error
+
+    def put(self, content: bytes) -> str:
+        """Keep `content` and return its digest in hex. Keeping it twice is keeping it once."""
+        digest = hashlib.sha256(content).hexdigest()
+        try:
+            obstore.put(self._store, _path(digest), content)
+        except AlreadyExistsError:
+            pass
+        except (BaseError, OSError) as error:
+            message = f"object {digest[:12]} cannot be kept: {error}"
+            raise StorageError(message, "free some space and check the rights of the object store") from error
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes with this digest.
+
+        Raises:
+            StorageError: they are not there, or are other bytes by now.
+        """
+        try:
+            content = bytes(obstore.get(self._store, _path(digest)).bytes())
+        except NotFoundError as error:
+            message = f"object {digest[:12]} is not in the object store"
+            raise StorageError(message, "add its bundle again: cloud-hub bundle add FOLDER") from error
+        except (BaseError, OSError) as error:
+            message = f"object {digest[:12]} cannot be read: {error}"
+            raise StorageError(message, "check that the object store can be reached") from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            message = f"object {digest[:12]} has other bytes than its name says"
+            raise StorageError(message, "the store is damaged: add its bundle again with cloud-hub bundle add FOLDER")
+        return content
+
+    def has(self, digest: str) -> bool:
+        """Whether something lies there under this digest."""
+        try:
+            obstore.head(self._store, _path(digest))
+        except NotFoundError:
+            return False
+        except (BaseError, OSError) as error:
+            message = f"the object store does not answer: {error}"
+            raise StorageError(message, "check that it can be reached") from error
+        return True
+
+
+def _path(digest: str) -> str:
+    return f"{digest[:2]}/{digest}"

@@ -1,0 +1,1 @@
+"""The hub's end of the line up: messages arrive, are verified, archived and answered."""
