@@ -1,0 +1,171 @@
+"""Recorded pictures and windows come in, fresh samples go out: the same scene, seed and number always give the same.
+
+A surface is a random crop of a real photograph with a camera's noise, at times with a defect drawn on it; a window is a
+recorded row. Shared by the replay source and by the recipes, so that both speak of the same parts.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Picture: TypeAlias = npt.NDArray[np.uint8]
+Canvas: TypeAlias = npt.NDArray[np.float32]
+"""A picture being made: [h, w, 3] in grey levels, with fractions."""
+
+Window: TypeAlias = npt.NDArray[np.float64]
+Half: TypeAlias = Literal["left", "right"]
+Rng: TypeAlias = np.random.Generator
+
+NOISE_LEVELS = 1.5
+"""Standard deviation of the camera's noise in grey levels; it also makes sure that no two frames are equal."""
+
+LIGHT_SPREAD = 0.02
+"""Standard deviation of the lamp's brightness from frame to frame, as a share."""
+
+
+class TextureScene:
+    """Parts cut from the photographs of a folder: `draw(n)` gives part `n` and the name of the defect drawn, if any.
+
+    `half` is the half of each photograph to cut from: one is for training, the other for everything after.
+    """
+
+    def __init__(
+        self, folder: Path, seed: int, half: Half = "right", defect_share: float = 0.1, *, crop_px: int = 224
+    ) -> None:
+        """Raises OSError: the folder cannot be read; ValueError: it holds no pictures that can be decoded."""
+        self._halves = [_half(picture, half) for picture in read_pictures(folder).values()]
+        self._seed = seed
+        self._defect_share = defect_share
+        self._crop_px = crop_px
+
+    def draw(self, n: int) -> tuple[Picture, str | None]:
+        """Part `n` as a BGR picture of `crop_px` × `crop_px`."""
+        rng = np.random.default_rng((self._seed, n))
+        index = int(rng.integers(len(self._halves)))
+        canvas = self._cut(rng, index)
+        defect = None
+        if rng.random() < self._defect_share:
+            defect = str(rng.choice(sorted(DEFECTS)))
+            DEFECTS[defect](canvas, rng, self._foreign(rng, index))
+        return _photograph(canvas, rng), defect
+
+    def _cut(self, rng: Rng, index: int) -> Canvas:
+        half = self._halves[index]
+        side = min(self._crop_px, *half.shape[:2])
+        y, x = (int(rng.integers(size - side + 1)) for size in half.shape[:2])
+        return half[y : y + side, x : x + side].astype(np.float32)
+
+    def _foreign(self, rng: Rng, index: int) -> Canvas:
+        others = [i for i in range(len(self._halves)) if i != index]
+        return self._cut(rng, int(rng.choice(others)) if others else index)
+
+
+class WindowScene:
+    """Recorded windows, rows of a table, the label first: `draw(n)` gives one, and `fault` where the label is above 0."""
+
+    def __init__(self, path: Path, seed: int, defect_share: float = 0.1) -> None:
+        """Raises OSError: the file cannot be read; ValueError: it is no such table."""
+        table = np.loadtxt(path, dtype=np.float64, ndmin=2)
+        is_faulty = table[:, 0] > 0
+        self._rows = {None: table[~is_faulty, 1:], "fault": table[is_faulty, 1:]}
+        if table.shape[1] <= 1 or not len(self._rows[None]):
+            message = f"{path} holds no good windows"
+            raise ValueError(message)
+        self._seed = seed
+        self._defect_share = defect_share if len(self._rows["fault"]) else 0.0
+
+    def draw(self, n: int) -> tuple[Window, str | None]:
+        """Window `n` as it was recorded."""
+        rng = np.random.default_rng((self._seed, n))
+        defect = "fault" if rng.random() < self._defect_share else None
+        rows = self._rows[defect]
+        return rows[int(rng.integers(len(rows)))].copy(), defect
+
+
+def read_pictures(folder: Path) -> dict[str, Picture]:
+    """The PNG and JPEG pictures of a folder in BGR, by the names of their files without ending.
+
+    Raises:
+        OSError: the folder cannot be read.
+        ValueError: it holds no picture, or one that cannot be decoded.
+    """
+    pictures: dict[str, Any] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".png", ".jpg", ".jpeg"}:
+            pictures[path.stem] = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if not pictures or any(picture is None for picture in pictures.values()):
+        message = "no pictures there that can be decoded"
+        raise ValueError(message)
+    return pictures
+
+
+def _half(picture: Picture, half: Half) -> Picture:
+    middle = picture.shape[1] // 2
+    return picture[:, :middle] if half == "left" else picture[:, middle:]
+
+
+def _scratch(canvas: Canvas, rng: Rng, _foreign: Canvas) -> None:
+    """A thin bent line, darker or brighter than what is around it."""
+    side = canvas.shape[0]
+    length, angle = side * rng.uniform(0.35, 0.8), rng.uniform(0, np.pi)
+    middle = rng.uniform(0.3, 0.7, 2) * side
+    along = np.array([np.cos(angle), np.sin(angle)])
+    bend = np.array([-along[1], along[0]]) * rng.uniform(-0.06, 0.06) * side
+    points = np.array([middle - along * length / 2, middle + bend, middle + along * length / 2])
+    mask = np.zeros(canvas.shape[:2], np.uint8)
+    cv2.polylines(
+        mask,
+        [points.round().astype(np.int32)],
+        isClosed=False,
+        color=255,
+        thickness=int(rng.integers(2, 4)),
+        lineType=cv2.LINE_AA,
+    )
+    level = rng.choice((15.0, 245.0))
+    _blend(canvas, np.full_like(canvas, level), mask, strength=0.9)
+
+
+def _hole(canvas: Canvas, rng: Rng, _foreign: Canvas) -> None:
+    """A dark spot with a soft rim."""
+    side = canvas.shape[0]
+    mask = _ellipse(side, rng, 0.05, 0.11)
+    _blend(canvas, np.full_like(canvas, rng.uniform(5, 30)), cv2.GaussianBlur(mask, (0, 0), 1.2), strength=1.0)
+
+
+def _patch(canvas: Canvas, rng: Rng, foreign: Canvas) -> None:
+    """A spot of another surface."""
+    mask = _ellipse(canvas.shape[0], rng, 0.11, 0.2)
+    turned = cv2.rotate(foreign, cv2.ROTATE_90_CLOCKWISE)
+    _blend(canvas, turned, cv2.GaussianBlur(mask, (0, 0), 1.5), strength=1.0)
+
+
+DEFECTS: dict[str, Callable[[Canvas, Rng, Canvas], None]] = {
+    "scratch": _scratch,
+    "hole": _hole,
+    "patch": _patch,
+}
+"""What can be drawn on a surface, by name; each changes the canvas it is given."""
+
+
+def _ellipse(side: int, rng: Rng, smallest: float, largest: float) -> Picture:
+    mask = np.zeros((side, side), np.uint8)
+    x, y = (int(value) for value in rng.uniform(0.2, 0.8, 2) * side)
+    axes = [max(2, int(value)) for value in rng.uniform(smallest, largest, 2) * side]
+    cv2.ellipse(mask, (x, y), axes, float(rng.uniform(0, 180)), 0, 360, 255, -1, cv2.LINE_AA)
+    return mask
+
+
+def _blend(canvas: Canvas, paint: npt.NDArray[Any], mask: npt.NDArray[Any], strength: float) -> None:
+    alpha = mask[..., None].astype(np.float32) * (strength / 255)
+    canvas += (paint - canvas) * alpha
+
+
+def _photograph(canvas: Canvas, rng: Rng) -> Picture:
+    """What a camera makes of it: a lamp that is never quite the same, and noise, equal in all three colours."""
+    noise = rng.standard_normal(canvas.shape[:2], np.float32)[..., None] * np.float32(NOISE_LEVELS)
+    light = np.float32(1 + LIGHT_SPREAD * rng.standard_normal())
+    return (canvas * light + noise).round().clip(0, 255).astype(np.uint8)
