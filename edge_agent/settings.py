@@ -104,7 +104,8 @@ class ReplaySource(Table, frozen=True, kw_only=True, tag="replay", tag_field="ki
     channel: Annotated[str, Meta(min_length=1, description="what windows are called in the contract")] = "signal"
     seed: Annotated[int, Meta(ge=0, description="seed of the draws")] = 0
     half: Annotated[Literal["left", "right"], Meta(description="half of each picture the crops come from")] = "right"
-    defect_share: Annotated[float, Meta(ge=0, le=1, description="share of crops with a drawn defect")] = 0.05
+    defect_share: Annotated[float, Meta(ge=0, le=1, description="share of draws with a defect or fault")] = 0.05
+    crop_px: Annotated[int, Meta(ge=16, le=4096, description="side of a crop")] = 224
     dimmer: Annotated[Path | None, Meta(description="text file with a factor on the light, as 0.8")] = None
 
 

@@ -1,0 +1,19 @@
+"""The kinds of sources there are: one row each, from its table in the TOML to what makes it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from edge_agent import settings
+from edge_agent.sources.folder import FolderSource
+from edge_agent.sources.replay import ReplaySource
+from edge_agent.sources.source import Source
+
+KINDS: dict[type[settings.Source], Callable[[Any], Source]] = {
+    settings.FolderSource: FolderSource,
+    settings.ReplaySource: ReplaySource,
+}
+
+
+def make_source(table: settings.Source) -> Source:
+    """The source of a row of `[[sources]]`, not yet open."""
+    return KINDS[type(table)](table)

@@ -1,0 +1,102 @@
+"""What says that a part is there, apart from what delivers its sample. Times are monotonic microseconds, handed in.
+
+`poll` answers with a `Tick` when a part is due and `idle_s` with how long to wait before asking again; neither waits.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_agent.errors import ConfigError
+from edge_agent.settings import SourceTrigger as SourceSettings
+from edge_agent.settings import TimerTrigger as TimerSettings
+from edge_agent.settings import Trigger
+from edge_agent.sources.source import Source
+
+WAIT_S = 0.25
+"""Longest wait to answer with: a thread that waits for a slow timer still hears that it shall stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A part is there since `due_us`. `missed` ticks before it found nobody asking; they are no triggers."""
+
+    due_us: int
+    missed: int = 0
+
+
+class Ticker(Protocol):
+    """Says when a part is there."""
+
+    def poll(self, mono_us: int) -> Tick | None:
+        """The tick that is due, or None.
+
+        Raises:
+            SourceError: the source that is asked has gone away.
+        """
+
+    def idle_s(self, mono_us: int) -> float:
+        """How long nothing will be due, at most `WAIT_S`."""
+
+
+class TimerTrigger:
+    """A part at a fixed rate. The n-th tick is due at start + n / rate, rounded once: lateness does not add up."""
+
+    def __init__(self, settings: TimerSettings) -> None:
+        self._rate_hz = settings.rate_hz
+        self._start_us: int | None = None
+        self._n = 0
+
+    def poll(self, mono_us: int) -> Tick | None:
+        """The latest tick that is due, with the number of those before it that were missed."""
+        if self._start_us is None:
+            self._start_us = mono_us
+        if mono_us < self._due_us(self._n):
+            return None
+        first = self._n
+        latest = max(first, int((mono_us - self._start_us) * self._rate_hz / 1e6) - 1)
+        while self._due_us(latest + 1) <= mono_us:
+            latest += 1
+        self._n = latest + 1
+        return Tick(self._due_us(latest), latest - first)
+
+    def idle_s(self, mono_us: int) -> float:
+        """The time until the next tick."""
+        if self._start_us is None:
+            return 0.0
+        return min(max((self._due_us(self._n) - mono_us) / 1e6, 0.0), WAIT_S)
+
+    def _due_us(self, n: int) -> int:
+        return (self._start_us or 0) + round(n * 1e6 / self._rate_hz)
+
+
+class SourceTrigger:
+    """A part whenever its source has one."""
+
+    def __init__(self, settings: SourceSettings, source: Source) -> None:
+        self._poll_s = min(settings.poll_s, WAIT_S)
+        self._source = source
+        self._had_one = False
+
+    def poll(self, mono_us: int) -> Tick | None:
+        """A tick now, if the source has something."""
+        self._had_one = self._source.waiting(mono_us)
+        return Tick(mono_us) if self._had_one else None
+
+    def idle_s(self, mono_us: int) -> float:  # noqa: ARG002 (a source is not told when it will have something)
+        """Nothing while the source keeps having something, else the time between two looks."""
+        return 0.0 if self._had_one else self._poll_s
+
+
+def make_ticker(settings: Trigger, sources: dict[str, Source]) -> Ticker:
+    """The ticker of a row of `[[triggers]]`; `sources` are those it may ask, by name.
+
+    Raises:
+        ConfigError: a source that is not among them.
+    """
+    if isinstance(settings, TimerSettings):
+        return TimerTrigger(settings)
+    source = sources.get(settings.source)
+    if source is None:
+        message = f"[[triggers]] {settings.name!r}: there is no source {settings.source!r}"
+        raise ConfigError(message, "add [[sources]] with that name")
+    return SourceTrigger(settings, source)
