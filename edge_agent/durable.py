@@ -75,6 +75,11 @@ def remove(path: Path, *, record: Recorder | None = None) -> None:
     _run((Operation(Kind.REMOVE, path), Operation(Kind.SYNC_FOLDER, path.parent)), record)
 
 
+def sync_folder(path: Path) -> None:
+    """Make the names in `path` survive, whoever wrote them."""
+    _sync(Operation(Kind.SYNC_FOLDER, path))
+
+
 def _run(operations: tuple[Operation, ...], record: Recorder | None) -> None:
     for operation in operations:
         if record is not None:

@@ -1,0 +1,93 @@
+"""A broken database gives up what can still be read: rows come in from the old file, whole, and go into a new one.
+
+Knows no driver: `unreadable` is the exception that a damaged page raises. Never writes to the old file.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+CHUNK_ROWS = 1000
+"""Rows of one transaction into the new file; a cut between two of them is healed by doing it again."""
+
+TABLES = ("runs", "contexts", "cursors", "totals", "verdicts", "events", "drift", "outcomes", "metrics", "captures")
+META = ("floor_us", "last_trigger", "last_verdict_us")
+"""What of `meta` is true of the new file too; its epoch and its cleanness are its own."""
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+class Database(Protocol):
+    """What is needed of a connection."""
+
+    def execute(self, sql: str, bindings: Sequence[Any] = ()) -> Iterator[Any]:
+        """Run one statement."""
+
+    def executemany(self, sql: str, bindings: Sequence[Any]) -> object:
+        """Run one statement for each of the bindings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """What became of a database that could not be read: where it lies, why, and how many rows came over by table."""
+
+    folder: str
+    reason: str
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+def copy_all(old: Database, new: Database, unreadable: type[Exception]) -> dict[str, int]:
+    """Copy every readable row of `TABLES` and what of `META` holds; the number of rows by table."""
+    counts = {table: _copy(old, new, table, unreadable) for table in TABLES}
+    rows = [row for row in _read(old, "SELECT name, value FROM meta", (), unreadable) if row[0] in META]
+    new.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+    return counts
+
+
+def _copy(old: Database, new: Database, table: str, unreadable: type[Exception]) -> int:
+    columns = [row[1] for row in new.execute(f"PRAGMA table_info({table})")]
+    names = ", ".join(columns)
+    insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 (our own names)
+    return sum(_insert(new, insert, chunk, unreadable) for chunk in _chunks(_rows(old, table, names, unreadable)))
+
+
+def _insert(new: Database, insert: str, rows: list[Row], unreadable: type[Exception]) -> int:
+    new.execute("BEGIN IMMEDIATE")
+    try:
+        new.executemany(insert, rows)
+    except unreadable:
+        new.execute("ROLLBACK")
+        # A damaged page may hold a value that its column refuses: then that row alone is lost, not its chunk.
+        return sum(_insert(new, insert, [row], unreadable) for row in rows) if len(rows) > 1 else 0
+    new.execute("COMMIT")
+    return len(rows)
+
+
+def _rows(old: Database, table: str, names: str, unreadable: type[Exception]) -> Iterator[Row]:
+    """The rows from the low end up to the first damaged page, then from the high end down to the last one."""
+    if table == "totals":
+        yield from _read(old, f"SELECT {names} FROM totals", (), unreadable)  # noqa: S608
+        return
+    last = -1
+    for row in _read(old, f"SELECT {names} FROM {table} ORDER BY id", (), unreadable):  # noqa: S608
+        last = row[0]
+        yield row
+    yield from _read(old, f"SELECT {names} FROM {table} WHERE id > ? ORDER BY id DESC", (last,), unreadable)  # noqa: S608
+
+
+def _read(old: Database, sql: str, bindings: Row, unreadable: type[Exception]) -> Iterator[Row]:
+    try:
+        yield from old.execute(sql, bindings)
+    except unreadable:
+        return
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == CHUNK_ROWS:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

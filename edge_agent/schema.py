@@ -1,0 +1,68 @@
+"""The database's tables as a list of migrations: each is the SQL that leads from its index to the next version.
+
+Append only: a migration that a gateway may have run is never edited. A row's id holds its identity:
+`epoch << 32 | seq`; `verdict` is the view for people, everything else is the agent's own.
+"""
+
+from edge_protocol.codes import Reason, Verdict
+
+_RECORDS = """
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, run INTEGER NOT NULL, body BLOB NOT NULL
+) STRICT;
+"""
+
+_TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+CREATE TABLE words (kind TEXT, number INTEGER, word TEXT NOT NULL, PRIMARY KEY (kind, number)) STRICT, WITHOUT ROWID;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, boot TEXT NOT NULL, run INTEGER NOT NULL, wall_us INTEGER NOT NULL,
+    mono_us INTEGER NOT NULL, clock TEXT NOT NULL, config BLOB NOT NULL
+) STRICT;
+CREATE TABLE contexts (
+    id INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, bundle TEXT NOT NULL, version TEXT NOT NULL, digest BLOB NOT NULL,
+    variant TEXT NOT NULL, operating_point BLOB NOT NULL,
+    UNIQUE (pipeline, bundle, version, digest, variant, operating_point)
+) STRICT;
+CREATE TABLE cursors (
+    id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, stream TEXT NOT NULL, next INTEGER NOT NULL,
+    committed TEXT NOT NULL, declared TEXT NOT NULL, trimmed INTEGER NOT NULL, UNIQUE (epoch, stream)
+) STRICT;
+CREATE TABLE totals (
+    pipeline TEXT, verdict INTEGER, n INTEGER NOT NULL, PRIMARY KEY (pipeline, verdict)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE verdicts (
+    id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, run INTEGER NOT NULL, trigger INTEGER NOT NULL,
+    context INTEGER NOT NULL, verdict INTEGER NOT NULL, reason INTEGER NOT NULL, score REAL,
+    latency_us INTEGER NOT NULL, part TEXT NOT NULL, product TEXT NOT NULL, lot TEXT NOT NULL
+) STRICT;
+"""
+
+_VIEW = """
+CREATE VIEW verdict AS SELECT
+    strftime('%Y-%m-%dT%H:%M:%fZ', v.at_us / 1e6, 'unixepoch') AS at,
+    c.pipeline AS pipeline, v.trigger AS trigger, v.part AS part, v.product AS product, v.lot AS lot,
+    coalesce(said.word, v.verdict) AS verdict, coalesce(why.word, v.reason) AS reason,
+    v.score AS score, v.latency_us / 1e3 AS latency_ms,
+    c.bundle AS bundle, c.version AS version, c.variant AS variant, lower(hex(c.digest)) AS digest,
+    r.clock AS clock, v.id >> 32 AS epoch, v.id & 0xffffffff AS seq,
+    EXISTS (
+        SELECT 1 FROM cursors k, json_each(k.committed) pair
+        WHERE k.epoch = v.id >> 32 AND k.stream = 'verdicts'
+          AND v.id & 0xffffffff BETWEEN pair.value ->> 0 AND pair.value ->> 1
+    ) AS received
+FROM verdicts v
+LEFT JOIN contexts c ON c.id = v.context
+LEFT JOIN runs r ON r.id = v.run
+LEFT JOIN words said ON said.kind = 'verdict' AND said.number = v.verdict
+LEFT JOIN words why ON why.kind = 'reason' AND why.number = v.reason;
+"""
+
+_FIRST_STREAMS = ("events", "drift", "outcomes", "metrics", "captures")
+
+MIGRATIONS = (_TABLES + "".join(_RECORDS.replace("records", stream) for stream in _FIRST_STREAMS) + _VIEW,)
+
+WORDS = tuple(
+    (kind, int(word), word.name) for kind, words in (("verdict", Verdict), ("reason", Reason)) for word in words
+)
+"""The names behind the numbers, written at each start: the enums grow without a migration."""

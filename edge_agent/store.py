@@ -1,0 +1,393 @@
+"""The one door to the database, and the only file that imports its driver: transactions come in, durable rows result.
+
+One process, one connection, one writer at a time. A file that cannot be read is moved aside and what it still holds is
+copied into a new one with a new epoch; nothing is ever deleted that was not first read elsewhere.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+import apsw
+
+from edge_agent import durable, quarantine
+from edge_agent.clock import Clock
+from edge_agent.errors import StoreError
+from edge_agent.salvage import Salvage, copy_all
+from edge_agent.schema import MIGRATIONS, WORDS
+
+Connection: TypeAlias = apsw.Connection
+
+OLDEST_SQLITE = (3, 51, 3)
+"""Earlier ones can corrupt a database when a second connection resets the WAL."""
+
+PAGE_BYTES = 4096
+WAL_BYTES = 2 * 1024 * 1024
+"""Kept out of the quota for the log: 1 MB of it stays, a large transaction makes it grow for a while."""
+
+BALLAST_BYTES = 256 * 1024
+"""On a disk that others have filled even a delete needs room for its log: this file is given up for it."""
+
+CHECK_S = 900
+
+_PRAGMAS = """
+PRAGMA page_size=4096;
+PRAGMA journal_mode=WAL;
+PRAGMA synchronous=FULL;
+PRAGMA wal_autocheckpoint=256;
+PRAGMA journal_size_limit=1048576;
+PRAGMA mmap_size=0;
+PRAGMA temp_store=MEMORY;
+PRAGMA cache_size=-512;
+PRAGMA trusted_schema=OFF;
+PRAGMA cell_size_check=ON;
+"""
+
+_CORRUPT = (apsw.CorruptError, apsw.NotADBError)
+
+
+class StoreFull(StoreError):
+    """The quota or the disk is full: shed something and try again."""
+
+    retry = True
+
+
+class StoreCorrupt(StoreError):
+    """The database is damaged: the next start moves it aside and saves what can be read."""
+
+
+class Store:
+    """An open database. Made by `Store.open`; transactions of all threads take turns."""
+
+    def __init__(self, path: Path, quota_bytes: int, clock: Clock, lock: int) -> None:
+        self.path = path
+        self.clock = clock
+        self.epoch = 0
+        self.was_clean = True
+        self.check_needed = False
+        self.salvage: Salvage | None = None
+        self._max_pages = max((quota_bytes - WAL_BYTES) // PAGE_BYTES, 256)
+        self._lock_file = lock
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._connection: apsw.Connection | None = None
+        self._saved_floor_us = 0
+        self._ballast = path.with_suffix(".ballast")
+        self._suspect = path.with_suffix(".suspect")
+
+    @classmethod
+    def open(cls, path: Path, *, quota_bytes: int, clock: Clock) -> "Store":
+        """The store at `path`, made if it is not there; a damaged one is moved to `quarantine/` and salvaged.
+
+        Raises:
+            StoreError: another agent has it, the folder cannot be written, or a later version made it.
+        """
+        if tuple(map(int, apsw.sqlite_lib_version().split("."))) < OLDEST_SQLITE:
+            message = f"SQLite {apsw.sqlite_lib_version()} is too old: it can corrupt a database"
+            raise StoreError(message, "install apsw 3.51.3 or later")
+        try:
+            durable.make_folder(path.parent)
+            store = cls(path, quota_bytes, clock, _take_lock(path.with_suffix(".lock")))
+        except OSError as error:
+            message = f"{path.parent} cannot be written: {error.strerror}"
+            raise StoreError(message, "let the agent's user own the data directory, or set data_dir") from error
+        try:
+            store._open()
+        except BaseException:
+            store._release()
+            raise
+        return store
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """All or nothing, on disk when it ends. Inside another transaction of this thread it is a part of that one.
+
+        Raises:
+            StoreFull: no room; nothing was written.
+            StoreCorrupt: the file is damaged.
+            StoreError: it cannot be written for another reason; nothing was.
+        """
+        with self._lock:
+            if self._depth:
+                yield self._ready()
+                return
+            with self._translated(), self._begun() as connection:
+                yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A moment without writers. Fetch what is needed and leave.
+
+        Raises:
+            StoreError: as `transaction`.
+        """
+        with self._lock:
+            if self._depth:
+                yield self._ready()
+                return
+            with self._translated():
+                yield self._ready()
+
+    def new_epoch(self) -> int:
+        """Begin another numbering: what is appended from now on belongs to it. Part of the caller's transaction."""
+        with self.transaction() as connection:
+            epoch = secrets.randbelow(2**31 - 1) + 1
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (epoch,))
+            self.epoch = epoch
+            return epoch
+
+    def pressure(self) -> float:
+        """The share of the quota that is in use; pages that were freed do not count."""
+        with self.reading() as connection:
+            pages = int(connection.pragma("page_count")) - int(connection.pragma("freelist_count"))
+            return pages / self._max_pages
+
+    def keep(self) -> None:
+        """Write down the clock's floor when it has risen by more than a minute, and set the ballast up again."""
+        if self.clock.floor_us - self._saved_floor_us > 60_000_000:
+            with self.transaction() as connection:
+                self._save_floor(connection)
+        if not self._ballast.exists() and shutil.disk_usage(self.path.parent).free > 8 * BALLAST_BYTES:
+            with suppress(OSError):
+                durable.write_file(self._ballast, os.urandom(BALLAST_BYTES))
+
+    def run_check(self) -> str:
+        """Look for damage in a child process while the line runs; what it found, or nothing. Takes seconds.
+
+        A damaged file is marked: the next start moves it aside.
+        """
+        command = [sys.executable, "-m", "edge_agent.store", str(self.path)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_S, check=False)  # noqa: S603
+        except subprocess.TimeoutExpired:
+            return f"the check did not end within {CHECK_S} s"
+        findings = done.stderr.strip() if done.returncode else ""
+        if findings:
+            self._mark_suspect(findings)
+        self.check_needed = False
+        return findings
+
+    def close(self) -> None:
+        """Note that the stop was asked for, and let go of the file. May be called twice."""
+        with self._lock:
+            if self._connection is not None:
+                with suppress(StoreError), self.transaction() as connection:
+                    self._save_floor(connection)
+                    connection.execute("INSERT OR REPLACE INTO meta VALUES ('clean', ?)", (int(not self.check_needed),))
+            self._release()
+
+    def _open(self) -> None:
+        quarantine.pending(self.path)
+        try:
+            if self._suspect.exists():
+                quarantine.move(self.path, self._suspect.read_text("utf-8", "replace"), self.clock.wall_us())
+                durable.remove(self._suspect)
+            try:
+                self._prepare()
+            except _CORRUPT as error:
+                self._drop_connection()
+                quarantine.move(self.path, str(error), self.clock.wall_us())
+                self._prepare()
+        except (apsw.Error, OSError) as error:
+            message = f"{self.path} cannot be opened: {error}"
+            raise StoreError(message, "free disk space, and let the agent's user own the file") from error
+        for folder in quarantine.pending(self.path):
+            self._salvage_from(folder)
+        durable.sync_folder(self.path.parent)
+        self.keep()
+
+    def _salvage_from(self, folder: Path) -> None:
+        new = self._ready()
+        new.pragma("wal_checkpoint", "TRUNCATE")
+        with _broken(folder / self.path.name, self.path) as old:
+            rows = copy_all(old, new, apsw.Error) if old is not None else {}
+        self.salvage = Salvage(folder.name, quarantine.reason_of(folder), rows)
+        with self.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('salvage', ?)", (json.dumps(asdict(self.salvage)),))
+        quarantine.finish(folder)
+
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path))
+        connection.set_busy_timeout(5000)
+        for pragma in _PRAGMAS.split(";"):
+            connection.execute(pragma)
+        connection.execute(f"PRAGMA max_page_count={self._max_pages}")
+        return connection
+
+    def _prepare(self) -> None:
+        """Connect, migrate, and read and note what concerns this start."""
+        connection = self._connection = self._connect()
+        version = int(connection.pragma("user_version"))
+        if version > len(MIGRATIONS):
+            message = f"{self.path} is of version {version}, this agent knows {len(MIGRATIONS)}"
+            raise StoreError(message, "run the agent that made it, or a later one")
+        for number, migration in enumerate(MIGRATIONS[version:], version + 1):
+            connection.execute(f"BEGIN IMMEDIATE; {migration}; PRAGMA user_version={number}; COMMIT")
+        with self._begun():
+            meta: dict[str, Any] = dict(connection.execute("SELECT name, value FROM meta"))
+            ((run,),) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchall()
+            self.was_clean = bool(meta.get("clean", True))
+            self.check_needed = not self.was_clean
+            self.epoch = meta.get("epoch") or self.new_epoch()
+            self.salvage = Salvage(**json.loads(meta["salvage"])) if "salvage" in meta else None
+            self._saved_floor_us = meta.get("floor_us", 0)
+            self.clock.resume(int(run or 0), self._saved_floor_us)
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 0)")
+            connection.executemany("INSERT OR REPLACE INTO words VALUES (?, ?, ?)", WORDS)
+
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        connection = self._ready()
+        connection.execute("BEGIN IMMEDIATE")
+        self._depth = 1
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._depth = 0
+
+    def _save_floor(self, connection: Connection) -> None:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('floor_us', ?)", (self.clock.floor_us,))
+        self._saved_floor_us = self.clock.floor_us
+
+    def _ready(self) -> apsw.Connection:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except apsw.FullError as error:
+            self._drop_ballast()
+            message = f"no room for {self.path}"
+            raise StoreFull(message, "free disk space or raise store.quota_mb; the oldest records are shed") from error
+        except _CORRUPT as error:
+            self._mark_suspect(str(error))
+            message = f"{self.path} is damaged: {error}"
+            raise StoreCorrupt(
+                message, "start the agent again: it moves the file aside and saves what it can"
+            ) from error
+        except apsw.IOError as error:
+            # After a failed fsync the kernel may call lost pages clean: only a new connection reads what is there.
+            self._drop_connection()
+            self.check_needed = True
+            message = f"{self.path} cannot be written: {error}"
+            raise StoreError(message, "check the disk; the records wait in memory meanwhile") from error
+        except apsw.Error as error:
+            message = f"{self.path}: {error}"
+            raise StoreError(
+                message, "no other program may write this file; readers keep their transactions short"
+            ) from error
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            with suppress(apsw.Error):
+                self._connection.close(True)
+            self._connection = None
+
+    def _drop_ballast(self) -> None:
+        """When it is not the quota that is reached the disk itself is full, and the deletes to come need their log."""
+        with suppress(apsw.Error, OSError):
+            if int(self._ready().pragma("page_count")) < self._max_pages - 8:
+                self._ballast.unlink(missing_ok=True)
+
+    def _mark_suspect(self, findings: str) -> None:
+        with suppress(OSError):
+            durable.write_file(self._suspect, findings.encode())
+
+    def _release(self) -> None:
+        self._drop_connection()
+        if self._lock_file >= 0:
+            os.close(self._lock_file)
+            self._lock_file = -1
+
+
+@contextmanager
+def _broken(path: Path, sound: Path) -> Iterator[Connection | None]:
+    """A damaged database, to be read only; None when it cannot be opened at all.
+
+    When its first page is lost, a copy gets that of the sound file: the same migrations made the same first page.
+    """
+    copy = path.with_name(path.name + "-mended")
+    try:
+        connection = _open_to_read(path)
+        if connection is None:
+            _mend(path, sound, copy)
+            connection = _open_to_read(copy)
+        yield connection
+        if connection is not None:
+            connection.close(True)
+    finally:
+        for side in ("", "-wal", "-shm"):
+            copy.with_name(copy.name + side).unlink(missing_ok=True)
+
+
+def _open_to_read(path: Path) -> Connection | None:
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    try:
+        connection = apsw.Connection(f"file:{quote(str(path))}?mode=ro", flags=flags)
+        connection.execute("PRAGMA cell_size_check=ON; SELECT count(*) FROM sqlite_schema").fetchall()
+    except apsw.Error:
+        return None
+    return connection
+
+
+def _mend(path: Path, sound: Path, copy: Path) -> None:
+    with suppress(OSError):
+        shutil.copyfile(path, copy)
+        if (wal := path.with_name(path.name + "-wal")).exists():
+            shutil.copyfile(wal, copy.with_name(copy.name + "-wal"))
+        with sound.open("rb") as source, copy.open("r+b") as target:
+            first = bytearray(source.read(PAGE_BYTES))
+            # Its own number of pages, and none of them free: header fields at 28, 32 and 36.
+            struct.pack_into(">III", first, 28, copy.stat().st_size // PAGE_BYTES, 0, 0)
+            target.write(first)
+
+
+def _take_lock(path: Path) -> int:
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(file)
+        message = f"another agent, process {holder}, has the database beside {path}"
+        raise StoreError(message, "stop it first, or give this one a data_dir of its own") from error
+    os.ftruncate(file, 0)
+    os.pwrite(file, str(os.getpid()).encode(), 0)
+    return file
+
+
+def _quick_check(path: Path) -> str:
+    """What `quick_check` says of `path`, unless it is "ok"."""
+    os.nice(19)
+    connection = _open_to_read(path)
+    if connection is None:
+        return "the database cannot be opened"
+    try:
+        findings = [str(row[0]) for row in connection.execute("PRAGMA quick_check(10)")]
+    except apsw.Error as error:
+        return str(error)
+    return "" if findings == ["ok"] else "; ".join(findings)
+
+
+if __name__ == "__main__":
+    sys.exit(_quick_check(Path(sys.argv[1])) or 0)
