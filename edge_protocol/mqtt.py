@@ -43,6 +43,9 @@ _STEADY_S = 10.0
 _PACKET_OVERHEAD_BYTES = 1024
 """Room for a packet's header, topic and properties around the payload."""
 
+_MAX_INBOUND_BYTES = 4 * 1024 * 1024
+"""A packet that announces more ends the connection before it fills the memory: paho would collect 256 MB."""
+
 _VERSIONS = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
 
 _log = logging.getLogger(__name__)
@@ -288,6 +291,9 @@ class _Session:
 
     def _is_over(self) -> bool:
         if time.monotonic() > self._give_up_s:
+            return True
+        if self._client._in_packet["remaining_length"] > _MAX_INBOUND_BYTES:  # noqa: SLF001 (paho has no such limit)
+            _log.warning("%s announces a packet above %d bytes", self._dial.broker, _MAX_INBOUND_BYTES)
             return True
         if self._window.stalled():
             _log.warning("%s answers no message: connecting anew", self._dial.broker)
