@@ -5,6 +5,7 @@ HubError
 ├── StorageError     make room, rights or a connection, then try again
 ├── EnrolmentError   refuse the request; nothing was signed
 ├── CatalogueError   refuse the bundle; nothing was added
+├── FactoryError     install what is missing or correct the recipe; no bundle was written
 └── BrokerError      free the port or install what is missing
 """
 
@@ -35,6 +36,10 @@ class EnrolmentError(HubError):
 
 class CatalogueError(HubError):
     """A bundle that is refused or not known."""
+
+
+class FactoryError(HubError):
+    """A model that cannot be made as its recipe says."""
 
 
 class BrokerError(HubError):
