@@ -20,13 +20,12 @@ from edge_protocol.codes import Reason, Verdict
 
 
 class IntakeFull(AgentError):
-    """No slot is free: the recorder does not keep up. `trigger` has its number, but no slot that survives a kill."""
+    """No slot is free, and no number was given: the recorder does not keep up."""
 
     retry = True
 
-    def __init__(self, trigger: Trigger) -> None:
+    def __init__(self) -> None:
         super().__init__("the intake ring is full", "the disk is too slow for this rate, or cannot be written")
-        self.trigger = trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,28 +89,23 @@ class Intake:
     def take(
         self, pipelines: Sequence[str], at_us: int, mono_us: int, *, part: str = "", product: str = "", lot: str = ""
     ) -> Trigger:
-        """The next trigger, with a slot for each pipeline that owes it a verdict. Long texts are cut here, once.
+        """The next trigger, with a slot for each pipeline that owes it a verdict.
 
         Raises:
-            IntakeFull: it has a number, but its verdict would not survive a kill.
+            IntakeFull: no trigger was taken.
         """
-        texts = tuple(map(ring.cut, (part, product, lot), ring.TEXT_BYTES))
         with self._lock:
             n = self._next_n
-            trigger = Trigger(self._epoch, n, at_us, mono_us, *(text.decode() for text in texts))
-            self._next_n = n + 1
             numbers = [self._contexts.number(Context(name), self._in_use) for name in pipelines]
-            full = len(pipelines) > len(self._free) or None in numbers
-            if not full:
-                for name, number in zip(pipelines, numbers, strict=True):
-                    slot = self._free.pop()
-                    self._slots.take(slot, ring.pack(n, at_us, mono_us, number or 0, texts))
-                    self._taken[n, name] = slot
+            if len(pipelines) > len(self._free) or None in numbers:
+                raise IntakeFull
+            for name, number in zip(pipelines, numbers, strict=True):
+                slot = self._free.pop()
+                self._slots.take(slot, ring.pack(n, at_us, mono_us, number or 0, (part, product, lot)))
+                self._taken[n, name] = slot
             # Written last: a trigger exists, for all its pipelines or for none.
-            self._header.next_n = n + 1
-        if full:
-            raise IntakeFull(trigger)
-        return trigger
+            self._next_n = self._header.next_n = n + 1
+        return Trigger(self._epoch, n, at_us, mono_us, part, product, lot)
 
     def answer(self, judgement: Judgement) -> None:
         """Note the verdict: from now on a kill cannot turn it into another."""
@@ -123,7 +117,8 @@ class Intake:
             if number is None:
                 number = self._slots.contexts_of(slot)[0]
             said = (judgement.verdict, judgement.reason, judgement.score, judgement.latency_us)
-            self._slots.answer(slot, ring.Answer(number, *said))
+            trigger = judgement.trigger
+            self._slots.answer(slot, ring.Answer(number, *said, (trigger.part, trigger.product, trigger.lot)))
 
     def settle(self, judgements: Iterable[Judgement]) -> None:
         """Free the slots of what is on record. Those without a slot are passed over."""
@@ -178,8 +173,9 @@ class Intake:
         return Recovery(tuple(sorted(answered, key=_n)), tuple(sorted(unanswered, key=_n)), next_n, torn=torn)
 
     def _judgement(self, content: ring.Content) -> Judgement:
-        trigger = Trigger(self._header.epoch, content.n, content.at_us, content.mono_us, *content.texts)
         taken, answer = self._contexts.read(content.context), content.answer
+        texts = content.texts if answer is None else answer.texts
+        trigger = Trigger(self._header.epoch, content.n, content.at_us, content.mono_us, *texts)
         if answer is None:
             return Judgement(trigger, taken.pipeline, taken, Verdict.UNINSPECTED, Reason.INTERRUPTED, None, 0)
         context = self._contexts.read(answer.context)

@@ -2,7 +2,7 @@
 
     0      header: magic, slots, next trigger, clean, epoch, boot
     4096   contexts: 64 of 512 bytes, each length, CRC-32 and MessagePack
-    36864  slots of 256 bytes: state, then what was taken and what was answered, each behind its CRC-32
+    36864  slots of 512 bytes: state, then what was taken and what was answered, each behind its CRC-32
 
 The state byte is written last and cleared first, so a slot is never read half written.
 """
@@ -22,7 +22,7 @@ MAGIC = int.from_bytes(b"LINERNG1", "little")
 HEADER_BYTES = 4096
 CONTEXTS = 64
 CONTEXT_BYTES = 512
-SLOT_BYTES = 256
+SLOT_BYTES = 512
 TEXT_BYTES = (96, 48, 48)
 """Room for part, product and lot."""
 
@@ -33,7 +33,7 @@ _WORDS = 8
 _BOOT_BYTES = 64
 _CRC = struct.Struct("<I")
 _TAKEN = struct.Struct("<QqqH3B192s")
-_ANSWER = struct.Struct("<HBHBdq")
+_ANSWER = struct.Struct("<HBHBdq3B192s")
 _TAKEN_AT = 1 + _CRC.size
 _ANSWER_AT = _TAKEN_AT + _TAKEN.size + _CRC.size
 _ENTRY = struct.Struct("<HI")
@@ -41,13 +41,14 @@ _ENTRY = struct.Struct("<HI")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The verdict in a slot, as numbers."""
+    """The verdict in a slot, as numbers. The texts again: a source may name the part after it was taken."""
 
     context: int
     verdict: int
     reason: int
     score: float | None
     latency_us: int
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,19 @@ def is_ring(path: Path) -> bool:
     return magic == MAGIC and slots > 0 and path.stat().st_size == _SLOTS_AT + slots * SLOT_BYTES
 
 
-def pack(n: int, at_us: int, mono_us: int, context: int, texts: tuple[bytes, ...]) -> bytes:
-    """The bytes of what was taken. The texts are as `cut` made them."""
-    return _TAKEN.pack(n, at_us, mono_us, context, *map(len, texts), b"".join(texts))
+def pack(n: int, at_us: int, mono_us: int, context: int, texts: tuple[str, ...]) -> bytes:
+    """The bytes of what was taken."""
+    return _TAKEN.pack(n, at_us, mono_us, context, *_pack_texts(texts))
+
+
+def _pack_texts(texts: tuple[str, ...]) -> tuple[int, int, int, bytes]:
+    part, product, lot = map(cut, texts, TEXT_BYTES)
+    return len(part), len(product), len(lot), part + product + lot
+
+
+def _unpack_texts(lengths: list[int], raw: bytes) -> tuple[str, ...]:
+    ends = [sum(lengths[: i + 1]) for i in range(len(lengths))]
+    return tuple(raw[end - length : end].decode(errors="replace") for end, length in zip(ends, lengths, strict=True))
 
 
 def cut(text: str, room: int) -> bytes:
@@ -205,10 +216,9 @@ class Slots:
     def answer(self, slot: int, answer: Answer) -> None:
         """Write the verdict, then say so."""
         at = _SLOTS_AT + slot * SLOT_BYTES
-        score = answer.score
-        raw = _ANSWER.pack(
-            answer.context, answer.verdict, answer.reason, score is not None, score or 0.0, answer.latency_us
-        )
+        has_score, score = (False, 0.0) if answer.score is None else (True, answer.score)
+        numbers = (answer.context, answer.verdict, answer.reason, has_score, score, answer.latency_us)
+        raw = _ANSWER.pack(*numbers, *_pack_texts(answer.texts))
         self._memory[at + _ANSWER_AT - _CRC.size : at + _ANSWER_AT + _ANSWER.size] = _CRC.pack(zlib.crc32(raw)) + raw
         self._memory[at] = ANSWERED
 
@@ -234,12 +244,9 @@ class Slots:
         if taken is None:
             return None
         n, at_us, mono_us, context, *lengths, raw = _TAKEN.unpack(taken)
-        texts = []
-        for length in lengths:
-            texts.append(raw[:length].decode(errors="replace"))
-            raw = raw[length:]
+        texts = _unpack_texts(lengths, raw)
         answer = self._checked(at + _ANSWER_AT, _ANSWER) if self._memory[at] == ANSWERED else None
-        return Content(n, at_us, mono_us, context, tuple(texts), None if answer is None else _answer(answer))
+        return Content(n, at_us, mono_us, context, texts, None if answer is None else _answer(answer))
 
     def _checked(self, at: int, form: struct.Struct) -> bytes | None:
         raw = self._memory[at : at + form.size]
@@ -248,5 +255,6 @@ class Slots:
 
 
 def _answer(raw: bytes) -> Answer:
-    context, verdict, reason, has_score, score, latency_us = _ANSWER.unpack(raw)
-    return Answer(context, verdict, reason, score if has_score else None, latency_us)
+    context, verdict, reason, has_score, score, latency_us, *lengths, texts = _ANSWER.unpack(raw)
+    known = score if has_score else None
+    return Answer(context, verdict, reason, known, latency_us, _unpack_texts(lengths, texts))
