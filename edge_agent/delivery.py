@@ -1,0 +1,113 @@
+"""A judgement on its way out: noted in the ring, told to the line, handed to the recorder, in this order.
+
+The thread that judges only notes and enqueues; telling the line is a thread of its own, so a slow output delays no part.
+Never decides anything.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from edge_agent.clock import Clock
+from edge_agent.inference.intake import Intake
+from edge_agent.judgement import Judgement
+from edge_agent.outputs.output import Output
+from edge_agent.telemetry.recorder import Recorder
+from edge_protocol.codes import Stream
+
+BEAT_S = 0.2
+"""How often the outputs are asked whether the line should hear a sign of life."""
+
+
+class Delivery:
+    """The outputs of each pipeline, the ring and the recorder behind one call."""
+
+    def __init__(
+        self,
+        outputs: Mapping[str, Sequence[Output]],
+        *,
+        intake: Intake,
+        recorder: Recorder,
+        clock: Clock,
+        answered: Callable[[Judgement], None],
+    ) -> None:
+        """`outputs` by pipeline; `answered` is told of each judgement once the line has been."""
+        self._outputs = outputs
+        self._distinct = list({output.name: output for each in outputs.values() for output in each}.values())
+        self._intake = intake
+        self._recorder = recorder
+        self._clock = clock
+        self._answered = answered
+        self._queue: queue.SimpleQueue[tuple[Judgement, bool] | None] = queue.SimpleQueue()
+
+    def emit(self, judgement: Judgement) -> None:
+        """Take a judgement from a pipeline's thread. It is in the ring when this returns: a kill cannot change it."""
+        self._intake.answer(judgement)
+        self._queue.put((judgement, False))
+        self._recorder.put(judgement)
+
+    def committed(self, judgements: Sequence[Judgement]) -> None:
+        """Tell those outputs that may only hear what is safe on disk."""
+        for judgement in judgements:
+            if any(output.after_commit for output in self._outputs.get(judgement.pipeline, ())):
+                self._queue.put((judgement, True))
+
+    def open(self) -> None:
+        """Open the outputs.
+
+        Raises:
+            OutputError: one of them cannot be used as configured.
+        """
+        for output in self._distinct:
+            output.open()
+
+    def run(self, alive: Callable[[], Collection[str]]) -> None:
+        """Tell the line until `close`; `alive` names the pipelines that the heartbeat is for."""
+        while self.step(alive):
+            pass
+
+    def step(self, alive: Callable[[], Collection[str]], timeout_s: float = BEAT_S) -> bool:
+        """Tell one judgement, or notice that there was none; False after `close` when all is told."""
+        try:
+            item = self._queue.get(timeout=timeout_s)
+        except queue.Empty:
+            self._beat(alive())
+            return True
+        if item is None:
+            return False
+        judgement, is_committed = item
+        for output in self._outputs.get(judgement.pipeline, ()):
+            if output.after_commit is is_committed:
+                self._recorder.record(Stream.OUTCOMES, output.send(judgement))
+        if not is_committed:
+            self._answered(judgement)
+        self._beat(alive())
+        return True
+
+    def close(self) -> None:
+        """End `run` once everything given so far is told."""
+        self._queue.put(None)
+
+    def close_outputs(self) -> None:
+        """Close the outputs."""
+        for output in self._distinct:
+            output.close()
+
+    def _beat(self, alive: Collection[str]) -> None:
+        mono_us = self._clock.mono_us()
+        for output in self._distinct:
+            output.beat(mono_us, alive)
+
+
+def start(name: str, work: Callable[[], None], failed: Callable[[str, BaseException], None]) -> threading.Thread:
+    """A named thread that does `work`; whatever ends it early is told to `failed`, the one catch-all of the agent."""
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 (a thread that dies silently is a line that stands still)
+            failed(name, error)
+
+    thread = threading.Thread(target=guarded, name=name, daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,164 @@
+"""One trigger of the line with all it feeds: a tick comes in, each of its pipelines gets the trigger with a sample.
+
+A tick that found nobody ready is a part that passed: it becomes UNINSPECTED, not nothing. Never judges and never records.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+from edge_agent.clock import Clock
+from edge_agent.errors import SourceError
+from edge_agent.inference.intake import Intake, IntakeFull
+from edge_agent.inference.pipeline import Observe, Pipeline
+from edge_agent.judgement import Judgement
+from edge_agent.sample import Sample, Trigger
+from edge_agent.sources.source import Source
+from edge_agent.sources.triggers import Ticker
+from edge_protocol.codes import Reason, Verdict, worst
+
+MAX_MISSED = 1000
+"""More ticks at once than this were not parts that passed: the machine slept, or the agent was stopped in a debugger."""
+
+FULL_WAIT_S = 0.02
+"""How long to wait for the recorder when the intake ring is full of what it has not committed."""
+
+
+@dataclass(slots=True)
+class _Part:
+    """A trigger on its way through several pipelines."""
+
+    left: int
+    verdicts: list[Verdict]
+
+
+class Station:
+    """A trigger, the sources that are looked at when it fires, and the pipelines that judge what they give."""
+
+    def __init__(
+        self,
+        name: str,
+        ticker: Ticker,
+        sources: Mapping[str, Source],
+        pipelines: Mapping[str, Sequence[Pipeline]],
+        *,
+        intake: Intake,
+        clock: Clock,
+        fault: Callable[[str, str, bool, str], None],
+        observe: Observe = lambda _stage, _seconds: None,
+    ) -> None:
+        """`pipelines` by the source they look at; `fault` is told (source, reason, active, detail)."""
+        self.name = name
+        self._ticker = ticker
+        self._sources = sources
+        self._pipelines = pipelines
+        self._names = [pipeline.name for each in pipelines.values() for pipeline in each]
+        self._intake = intake
+        self._clock = clock
+        self._fault = fault
+        self._observe = observe
+        self._parts: dict[int, _Part] = {}
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Open the sources.
+
+        Raises:
+            SourceError: one of them is not there.
+        """
+        for source in self._sources.values():
+            source.open()
+
+    def close(self) -> None:
+        """Close the sources."""
+        for source in self._sources.values():
+            source.close()
+
+    def run(self, stop: threading.Event) -> None:
+        """Take what comes until `stop`. A source that goes away is opened again, once a second."""
+        while not stop.is_set():
+            try:
+                took = self.step(stop)
+            except SourceError as error:
+                self._fault(self.name, "source", True, str(error))
+                stop.wait(1.0)
+                self._reopen()
+                continue
+            if not took:
+                stop.wait(self._ticker.idle_s(self._clock.mono_us()))
+
+    def step(self, stop: threading.Event) -> bool:
+        """Take one tick with the ticks missed before it; False when none is due.
+
+        Raises:
+            SourceError: the source that is asked has gone away.
+        """
+        tick = self._ticker.poll(self._clock.mono_us())
+        if tick is None:
+            return False
+        for _ in range(min(tick.missed, MAX_MISSED)):
+            if (trigger := self._take(tick.due_us, stop)) is not None:
+                self._refuse(trigger, Reason.OVERLOAD)
+        if (trigger := self._take(tick.due_us, stop)) is not None:
+            self._admit(trigger)
+        return True
+
+    def answered(self, judgement: Judgement) -> None:
+        """One of the pipelines has its verdict; after the last one the source hears the worst of them."""
+        n = judgement.trigger.n
+        with self._lock:
+            part = self._parts.get(n)
+            if part is None:  # taken by a process before this one
+                return
+            part.left -= 1
+            part.verdicts.append(judgement.verdict)
+            if part.left:
+                return
+            del self._parts[n]
+        for name, source in self._sources.items():
+            try:
+                source.done(judgement.trigger, worst(part.verdicts))
+            except SourceError as error:
+                self._fault(name, "source", True, str(error))
+
+    def _take(self, due_us: int, stop: threading.Event) -> Trigger | None:
+        """The next trigger; None when the agent stops before the ring has room for one."""
+        at_us = self._clock.wall_us() - (self._clock.mono_us() - due_us)
+        while True:
+            try:
+                trigger = self._intake.take(self._names, at_us, due_us)
+            except IntakeFull:
+                if stop.wait(FULL_WAIT_S):
+                    return None
+                continue
+            with self._lock:
+                self._parts[trigger.n] = _Part(len(self._names), [])
+            return trigger
+
+    def _refuse(self, trigger: Trigger, reason: Reason) -> None:
+        for pipelines in self._pipelines.values():
+            for pipeline in pipelines:
+                pipeline.refuse(trigger, reason)
+
+    def _admit(self, trigger: Trigger) -> None:
+        for name, pipelines in self._pipelines.items():
+            started = perf_counter()
+            sample = self._sources[name].grab(trigger)
+            self._observe("grab", perf_counter() - started)
+            named = _with_part(trigger, sample)
+            for pipeline in pipelines:
+                pipeline.admit(named, sample)
+
+    def _reopen(self) -> None:
+        try:
+            self.open()
+        except SourceError:
+            return
+        self._fault(self.name, "source", False, "back again")
+
+
+def _with_part(trigger: Trigger, sample: Sample) -> Trigger:
+    if not (sample.part or sample.product or sample.lot):
+        return trigger
+    return replace(trigger, part=sample.part, product=sample.product, lot=sample.lot)
