@@ -1,0 +1,1 @@
+"""What the gateway counts of its own samples and verdicts, and what it finds in the counts."""
