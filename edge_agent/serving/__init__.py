@@ -1,0 +1,1 @@
+"""What the neighbours may ask over local HTTP: metrics, health and status."""
