@@ -3,6 +3,7 @@
 HubError
 ├── ConfigError      correct the file or the option it names; the CLI exits with 2
 ├── StorageError     make room, rights or a connection, then try again
+├── ValueRefused     drop what was to be stored: it will never fit
 ├── EnrolmentError   refuse the request; nothing was signed
 ├── CatalogueError   refuse the bundle; nothing was added
 ├── FactoryError     install what is missing or correct the recipe; no bundle was written
@@ -28,6 +29,10 @@ class StorageError(HubError):
     """The database or the object store does not answer as it should."""
 
     retry = True
+
+
+class ValueRefused(HubError):
+    """A value that the database cannot hold, as text with a NUL byte."""
 
 
 class EnrolmentError(HubError):

@@ -7,15 +7,16 @@ import fcntl
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
-from cloud_hub.errors import StorageError
+from cloud_hub.errors import StorageError, ValueRefused
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
 
@@ -74,6 +75,7 @@ class Database:
 
         Raises:
             StorageError: the database does not answer, or has no room.
+            ValueRefused: a value does not fit; the same transaction will fail again.
         """
         with self._alone(), _translated(), self.engine.connect() as plain:
             connection = plain.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
@@ -114,10 +116,15 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
     """
     if not rows:
         return 0
-    names = list(columns)
-    statement = insert(connection, table).values(dict.fromkeys(names)).on_conflict_do_nothing()
-    sql = str(statement.compile(dialect=connection.dialect, column_keys=names))
+    sql = _insert_sql(connection.dialect, table, tuple(columns))
     return connection.exec_driver_sql(sql, list(rows)).rowcount
+
+
+@lru_cache(maxsize=64)
+def _insert_sql(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> str:
+    make = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+    statement = make(table).values(dict.fromkeys(columns)).on_conflict_do_nothing()
+    return str(statement.compile(dialect=dialect, column_keys=list(columns)))
 
 
 def _tune(dbapi: Any, _record: object) -> None:
@@ -134,9 +141,12 @@ def _begin(connection: Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (DBAPIError, OSError) as error:
-        message = f"the database refused: {_first_line(error)}"
+    except (OperationalError, InterfaceError, OSError) as error:
+        message = f"the database does not answer: {_first_line(error)}"
         raise StorageError(message, "free some space, check the folder's rights and that the server runs") from error
+    except (DBAPIError, OverflowError) as error:
+        message = f"the database refused a value: {_first_line(error)}"
+        raise ValueRefused(message) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -135,7 +135,7 @@ cursors = Table(
 
 gaps = Table(
     "gaps", metadata,
-    _key("gateway"), _key("epoch", BigInteger), _key("seq", BigInteger), _tenant(), _long("at_us"),
+    _key("gateway"), _key("epoch", BigInteger), _key("stream"), _key("seq", BigInteger), _tenant(), _long("at_us"),
     _long("gap_epoch"), _text("gap_stream"), _long("first"), _long("last"), _text("reason"),
 )  # fmt: skip
 """What a gateway declared as never to arrive, by the record that said so."""

@@ -187,6 +187,7 @@ def _archive() -> None:
         "gaps",
         sa.Column("gateway", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("epoch", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("stream", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("tenant", sa.Text(), server_default="default", nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
@@ -195,7 +196,7 @@ def _archive() -> None:
         sa.Column("first", sa.BigInteger(), nullable=False),
         sa.Column("last", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
-        sa.PrimaryKeyConstraint("gateway", "epoch", "seq", name="pk_gaps"),
+        sa.PrimaryKeyConstraint("gateway", "epoch", "stream", "seq", name="pk_gaps"),
     )
     op.create_table(
         "quarantine",

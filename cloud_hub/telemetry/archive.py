@@ -1,0 +1,196 @@
+"""Verified batches become rows: rows, cursors and totals in one transaction, and the answer that may then be sent.
+
+The same identity with the same bytes is counted and otherwise nothing; with other bytes it is set aside with the
+whole message, and the row that was first stays. Never answers before the transaction is through: its caller does.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, RowMapping, select, tuple_
+
+from cloud_hub.storage.database import insert, insert_rows, put
+from cloud_hub.storage.schema import batches, cursors, quarantine
+from cloud_hub.telemetry import derived
+from cloud_hub.telemetry.account import pack, unpack
+from cloud_hub.telemetry.rows import RowTuple, between, of_stream
+from cloud_hub.telemetry.verify import MAX_RANGES, BatchArrival, Refusal, Refused
+from edge_protocol import ranges
+from edge_protocol.messages import Gap
+from edge_protocol.ranges import EMPTY, Ranges
+
+Key: TypeAlias = tuple[str, int, str]
+"""Gateway, epoch, stream."""
+
+MAX_QUARANTINED = 1000
+"""Contradicting messages kept of one gateway: enough to see what happened, not enough to fill a disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a receipt may say after the commit: all that is committed of a stream, what contradicts, what just came."""
+
+    gateway: str
+    epoch: int
+    stream: str
+    committed: Ranges
+    conflicts: Ranges
+    span: Ranges = EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of some batches: what may be answered once the transaction is through, and which were refused."""
+
+    answers: list[Answer] = field(default_factory=list)
+    refused: list[tuple[BatchArrival, Refused]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Cursor:
+    """A cursor while its transaction runs."""
+
+    tenant: str
+    archived: Ranges = EMPTY
+    declared: Ranges = EMPTY
+    rows: int = 0
+    resent: int = 0
+    conflicting: int = 0
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one transaction gathers before it writes it."""
+
+    now_us: int
+    cursors: dict[Key, _Cursor]
+    totals: derived.Totals = field(default_factory=Counter)
+
+
+def write(connection: Connection, arrivals: Sequence[BatchArrival], now_us: int) -> Outcome:
+    """Archive batches inside the transaction of `connection`; the answers hold once it is committed."""
+    outcome = Outcome()
+    if not arrivals:
+        return outcome
+    work = _Work(now_us, _load(connection, _keys(arrivals), now_us))
+    for arrival in arrivals:
+        try:
+            outcome.answers.append(_archive(connection, work, arrival))
+        except Refused as refused:  # raised before anything of this batch was written
+            outcome.refused.append((arrival, refused))
+    _save(connection, work)
+    return outcome
+
+
+def _archive(connection: Connection, work: _Work, arrival: BatchArrival) -> Answer:
+    batch, cursor = arrival.batch, work.cursors[_key(arrival)]
+    shape = of_stream(batch.stream)
+    span: Ranges = ((batch.rows[0].seq, batch.rows[-1].seq),)
+    archived = ranges.union(cursor.archived, span)
+    if len(archived) + len(cursor.declared) > MAX_RANGES:
+        detail = f"{batch.stream} of epoch {batch.epoch} would lie in more than {MAX_RANGES} pieces"
+        raise Refused(Refusal.SCATTERED, detail)
+    rows = shape.rows(connection, arrival)
+    seen = ranges.intersect(cursor.archived, span)
+    conflicts = shape.conflicts(connection, batch, rows, seen) if seen else EMPTY
+    new = ranges.subtract(span, seen)
+    if new:
+        _add(connection, work, arrival, between(rows, new))
+    cursor.archived = archived
+    cursor.resent += ranges.count(seen) - ranges.count(conflicts)
+    if conflicts:
+        cursor.conflicting += ranges.count(conflicts)
+        _set_aside(connection, arrival, conflicts, work.now_us)
+    return Answer(batch.gateway, batch.epoch, batch.stream, ranges.union(archived, cursor.declared), conflicts, span)
+
+
+def _add(connection: Connection, work: _Work, arrival: BatchArrival, new: list[RowTuple]) -> None:
+    batch, cursor = arrival.batch, work.cursors[_key(arrival)]
+    batch_id = _write_batch(connection, arrival, len(new), work.now_us)
+    cursor.rows += of_stream(batch.stream).write(connection, arrival, batch_id, new)
+    work.totals.update(derived.count(arrival, new))
+    for gap in derived.derive(connection, arrival, new):
+        _declare(work.cursors[(batch.gateway, gap.epoch, gap.stream)], gap)
+
+
+def _declare(cursor: _Cursor, gap: Gap) -> None:
+    declared = ranges.union(cursor.declared, ((gap.first, gap.last),))
+    if len(declared) + len(cursor.archived) <= MAX_RANGES:
+        cursor.declared = declared
+
+
+def _write_batch(connection: Connection, arrival: BatchArrival, added: int, now_us: int) -> int:
+    batch, sealed, time = arrival.batch, arrival.envelope, arrival.batch.time
+    times = [row.at_us for row in batch.rows]
+    statement = insert(connection, batches).values(
+        tenant=arrival.tenant, gateway=batch.gateway, epoch=batch.epoch, stream=batch.stream,
+        first=batch.rows[0].seq, last=batch.rows[-1].seq, added=added,
+        first_us=min(times), last_us=max(times), received_us=now_us,
+        boot=time.boot, run=time.run, wall_us=time.wall_us, mono_us=time.mono_us, clock=time.clock,
+        config=batch.config.hex(), digest=arrival.digest, signature=sealed.signature, alg=sealed.alg,
+        key_id=sealed.key_id.hex(),
+    )  # fmt: skip
+    return int(connection.execute(statement.returning(batches.c.id)).scalar_one())
+
+
+def _set_aside(connection: Connection, arrival: BatchArrival, conflicts: Ranges, now_us: int) -> None:
+    batch = arrival.batch
+    kept = select(quarantine.c.id).where(quarantine.c.gateway == batch.gateway).limit(MAX_QUARANTINED)
+    if len(connection.execute(kept).all()) >= MAX_QUARANTINED:
+        return
+    text = ", ".join(f"{first} to {last}" for first, last in conflicts[:10])
+    row = (
+        arrival.tenant, batch.gateway, batch.epoch, batch.stream, now_us, "cloned identity", text, arrival.digest,
+        arrival.message,
+    )  # fmt: skip
+    names = ("tenant", "gateway", "epoch", "stream", "received_us", "reason", "conflicts", "digest", "message")
+    insert_rows(connection, quarantine, names, [row])
+
+
+def _load(connection: Connection, tenants: dict[Key, str], now_us: int) -> dict[Key, _Cursor]:
+    """The cursors, locked until the end of the transaction; those not there yet are made first, so all can be."""
+    found = _select(connection, tenants)
+    if missing := [(*key, tenants[key], pack(EMPTY), pack(EMPTY), now_us) for key in tenants if key not in found]:
+        names = ("gateway", "epoch", "stream", "tenant", "archived", "declared", "updated_us")
+        insert_rows(connection, cursors, names, missing)
+        found = _select(connection, tenants)
+    return found
+
+
+def _select(connection: Connection, keys: Iterable[Key]) -> dict[Key, _Cursor]:
+    key = tuple_(cursors.c.gateway, cursors.c.epoch, cursors.c.stream)
+    query = select(cursors).where(key.in_(sorted(keys))).order_by(*key).with_for_update()
+    return {(row["gateway"], row["epoch"], row["stream"]): _cursor(row) for row in connection.execute(query).mappings()}
+
+
+def _cursor(row: RowMapping) -> _Cursor:
+    return _Cursor(
+        row["tenant"], unpack(row["archived"]), unpack(row["declared"]), row["rows"], row["resent"], row["conflicting"]
+    )
+
+
+def _save(connection: Connection, work: _Work) -> None:
+    for (gateway, epoch, stream), cursor in work.cursors.items():
+        values: dict[str, Any] = {
+            "gateway": gateway, "epoch": epoch, "stream": stream, "tenant": cursor.tenant,
+            "archived": pack(cursor.archived), "declared": pack(cursor.declared), "rows": cursor.rows,
+            "resent": cursor.resent, "conflicting": cursor.conflicting, "updated_us": work.now_us,
+        }  # fmt: skip
+        put(connection, cursors, values)
+    derived.add_totals(connection, work.totals)
+
+
+def _keys(arrivals: Iterable[BatchArrival]) -> dict[Key, str]:
+    """The cursors that a transaction needs, with their tenants: of the batches and of what they declare as lost."""
+    keys: dict[Key, str] = {}
+    for arrival in arrivals:
+        keys[_key(arrival)] = arrival.tenant
+        for gap in derived.gaps_in(arrival):
+            keys[(arrival.batch.gateway, gap.epoch, gap.stream)] = arrival.tenant
+    return keys
+
+
+def _key(arrival: BatchArrival) -> Key:
+    return (arrival.batch.gateway, arrival.batch.epoch, arrival.batch.stream)

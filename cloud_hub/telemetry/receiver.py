@@ -1,0 +1,182 @@
+"""Messages come in from the link's thread and wait; a worker verifies them, archives many at once, then answers.
+
+The order is the promise: rows and cursor are committed before a receipt is made. What cannot be taken is counted and
+dropped, the connection stays: whatever has no receipt is sent again by its gateway.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from sqlalchemy import Connection
+
+from cloud_hub.clock import Clock
+from cloud_hub.context import Tally
+from cloud_hub.errors import StorageError, ValueRefused
+from cloud_hub.storage.database import Database
+from cloud_hub.telemetry import archive, fleet, verify
+from cloud_hub.telemetry.archive import Answer
+from cloud_hub.telemetry.inbox import Inbox, Letter
+from cloud_hub.telemetry.postbox import Postbox
+from cloud_hub.telemetry.verify import BatchArrival, LinkArrival, Refusal, Refused, Sender, StateArrival
+from edge_protocol import topics
+from edge_protocol.errors import DecodeError
+from edge_protocol.messages import MAX_MESSAGE_BYTES
+from edge_protocol.topics import Address, Direction
+
+Arrival: TypeAlias = BatchArrival | StateArrival | LinkArrival
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """What was refused since it was last written down: by gateway (empty when not enrolled) and kind."""
+
+    counts: Counter[tuple[str, Refusal]] = field(default_factory=Counter)
+    details: dict[tuple[str, Refusal], str] = field(default_factory=dict)
+
+    def add(self, gateway: str, refused: Refused) -> None:
+        self.counts[gateway, refused.kind] += 1
+        self.details[gateway, refused.kind] = refused.detail
+
+    def rows(self) -> list[tuple[str, str, int, str]]:
+        return [(*key, n, self.details[key]) for key, n in self.counts.items()]
+
+
+class Receiver:
+    """The hub's ear. `on_message` belongs to the link's thread, `step` to one worker's."""
+
+    def __init__(
+        self, database: Database, postbox: Postbox, clock: Clock, tally: Tally, *,
+        holds: Callable[[str], bool], batch_messages: int = 100, queue_bytes: int = 64 * 1024 * 1024,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._postbox = postbox
+        self._clock = clock
+        self._tally = tally
+        self._holds = holds
+        self._limit = batch_messages
+        self._inbox = Inbox(queue_bytes)
+        self._refusals = _Refusals()
+        self._waiting: list[Arrival] = []
+        """Verified and not archived yet: stays while the database does not answer."""
+
+    def on_message(self, topic: str, payload: bytes) -> None:
+        """Put a message in the queue, or count why not. Never blocks, never fails."""
+        self._tally.add("messages_received")
+        if len(payload) > MAX_MESSAGE_BYTES:
+            self._tally.add(f"messages_refused_{Refusal.OVERSIZED}")
+        elif not self._inbox.put(Letter(topic, payload)):
+            self._tally.add("messages_dropped_queue_full")
+
+    def step(self, wait_s: float = 0.0) -> bool:
+        """Take, verify, archive and answer once; False when there was nothing to do or the database was away."""
+        letters = [] if self._waiting else self._inbox.take(self._limit, wait_s)
+        try:
+            if letters:
+                self._waiting = self._verify(letters)
+            if self._waiting or self._refusals.counts:
+                self._archive(self._waiting)
+                self._waiting = []
+        except StorageError:
+            self._tally.add("archive_failures")
+            _log.exception("nothing is archived and nothing receipted until the database answers")
+            return False
+        self._tally.add("receipts_sent", self._postbox.send())
+        return bool(letters)
+
+    def _verify(self, letters: Iterable[Letter]) -> list[Arrival]:
+        addressed = [(letter, address) for letter in letters if (address := self._address(letter)) is not None]
+        with self._database.reading() as connection:
+            senders = fleet.senders(connection, {address.gateway for _, address in addressed})
+        arrivals = []
+        for letter, address in addressed:
+            sender = senders.get(address.gateway)
+            try:
+                arrivals.append(_open(letter, address, sender))
+            except Refused as refused:
+                self._refuse("" if sender is None else address.gateway, refused)
+        return arrivals
+
+    def _address(self, letter: Letter) -> Address | None:
+        """Whose message it is; None for one that is not for this replica or not from a gateway."""
+        try:
+            address = topics.parse(letter.topic)
+        except DecodeError as error:
+            self._refuse("", Refused(Refusal.TOPIC, str(error)))
+            return None
+        if address.direction is not Direction.UP or not self._holds(topics.shard_of(address.gateway)):
+            self._tally.add("messages_of_others")
+            return None
+        return address
+
+    def _archive(self, arrivals: list[Arrival]) -> None:
+        try:
+            answers = self._commit(arrivals)
+        except ValueRefused as error:
+            # One of them can never be stored: find it, so that it does not take the others with it.
+            if len(arrivals) > 1:
+                for arrival in arrivals:
+                    self._archive([arrival])
+                return
+            for gateway in _gateways(arrivals):
+                self._refuse(gateway, Refused(Refusal.UNSTORABLE, str(error)))
+            return
+        for answer in answers:
+            self._postbox.add(answer)
+
+    def _commit(self, arrivals: list[Arrival]) -> list[Answer]:
+        now_us, refusals = self._clock.wall_us(), self._refusals.rows()
+        batches = [arrival for arrival in arrivals if isinstance(arrival, BatchArrival)]
+        with self._database.writing() as connection:
+            outcome = archive.write(connection, batches, now_us)
+            news = _keep(connection, arrivals, now_us)
+            fleet.seen(connection, _gateways(arrivals), now_us)
+            fleet.keep_refusals(connection, refusals, now_us)
+        self._refusals = _Refusals()
+        for arrival, refused in outcome.refused:
+            self._refuse(arrival.batch.gateway, refused)
+        self._tally.add("transactions")
+        self._tally.add("batches_archived", len(outcome.answers))
+        self._tally.add("rows_received", sum(len(batch.batch.rows) for batch in batches))
+        self._tally.add(
+            "rows_conflicting", sum(last - first + 1 for a in outcome.answers for first, last in a.conflicts)
+        )
+        return [*outcome.answers, *news]
+
+    def _refuse(self, gateway: str, refused: Refused) -> None:
+        self._tally.add(f"messages_refused_{refused.kind}")
+        self._refusals.add(gateway, refused)
+
+
+def _open(letter: Letter, address: Address, sender: Sender | None) -> Arrival:
+    if address.name == verify.LINK:
+        return verify.open_link(letter.topic, letter.payload)
+    if sender is None:
+        detail = f"{address.gateway} is not enrolled here, or its key was revoked"
+        raise Refused(Refusal.NOT_ENROLLED, detail)
+    if address.name in verify.RESERVED:
+        detail = f"up/{address.name} is not answered by this version of the hub"
+        raise Refused(Refusal.UNANSWERED, detail)
+    opened = verify.open_state if address.name == verify.STATE else verify.open_batch
+    return opened(letter.topic, letter.payload, sender)
+
+
+def _keep(connection: Connection, arrivals: Iterable[Arrival], now_us: int) -> list[Answer]:
+    news: list[Answer] = []
+    for arrival in arrivals:
+        if isinstance(arrival, LinkArrival):
+            fleet.keep_link(connection, arrival, now_us)
+        elif isinstance(arrival, StateArrival):
+            new_run = fleet.keep_state(connection, arrival, now_us)
+            news += fleet.news_for(connection, arrival, all_of_it=new_run)
+    return news
+
+
+def _gateways(arrivals: Iterable[Arrival]) -> set[str]:
+    """Who signed something among these."""
+    batches = {arrival.batch.gateway for arrival in arrivals if isinstance(arrival, BatchArrival)}
+    return batches | {arrival.state.gateway for arrival in arrivals if isinstance(arrival, StateArrival)}
