@@ -263,6 +263,9 @@ class _Session:
             client.tls_set_context(dial.broker.context)
         if dial.will is not None:
             client.will_set(*dial.will, qos=1, retain=True)
+        client.on_socket_open = _tune
+        # With this set, paho leaves all writing to our loop instead of doing it in the publisher's thread.
+        client.on_socket_register_write = _ignore
         for name, callback in self._callbacks().items():
             setattr(client, name, callback)
         return client
@@ -274,9 +277,6 @@ class _Session:
             "on_disconnect": self._disconnected,
             "on_message": self._received,
             "on_publish": self._answered,
-            "on_socket_open": _tune,
-            # With this set, paho leaves all writing to our loop instead of doing it in the publisher's thread.
-            "on_socket_register_write": _ignore,
         }
 
     def _connect(self) -> None:
@@ -362,7 +362,7 @@ def _tune(_client: Client, _user: object, sock: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 2 * KEEPALIVE_S * 1000)
 
 
-def _ignore(_client: Client, _user: object, _sock: object) -> None:
+def _ignore(_client: Client, _user: Any, _sock: Any) -> None:
     return None
 
 
