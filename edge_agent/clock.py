@@ -79,7 +79,7 @@ class Clock:
         with self._lock:
             now_us = self._wall()
             stepped = abs(now_us - self.wall_us()) > STEP_US
-            if stepped or self._state(now_us) is not self._anchor.clock:
+            if stepped or self.state_of(now_us) is not self._anchor.clock:
                 self._anchor = self._make_anchor(self._anchor.run + 1)
             elif self._anchor.clock is ClockState.OK and now_us - self._floor_us < REACH_US:
                 self.raise_floor(now_us)
@@ -94,12 +94,13 @@ class Clock:
         self.raise_floor(floor_us)
         self._anchor = self._make_anchor(run + 1)
 
+    def state_of(self, wall_us: int) -> ClockState:
+        """What a wall time is worth, by the floor."""
+        return ClockState.BEHIND if wall_us < self._floor_us - SKEW_US else ClockState.OK
+
     def _make_anchor(self, run: int) -> Time:
         wall_us, mono_us = self._wall(), self._mono()
-        return Time(self._boot, run, wall_us, mono_us, self._state(wall_us))
-
-    def _state(self, wall_us: int) -> ClockState:
-        return ClockState.BEHIND if wall_us < self._floor_us - SKEW_US else ClockState.OK
+        return Time(self._boot, run, wall_us, mono_us, self.state_of(wall_us))
 
 
 class FixedClock(Clock):

@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -251,13 +251,14 @@ class Store:
     def _begun(self) -> Iterator[Connection]:
         connection = self._ready()
         connection.execute("BEGIN IMMEDIATE")
-        self._depth = 1
+        self._depth, epoch = 1, self.epoch
         try:
             yield connection
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            self.epoch = epoch
             raise
         finally:
             self._depth = 0
@@ -318,6 +319,11 @@ class Store:
         if self._lock_file >= 0:
             os.close(self._lock_file)
             self._lock_file = -1
+
+
+def fetch(connection: Connection, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """All rows of a query at once: an open cursor would keep the log from being reused."""
+    return connection.execute(sql, bindings).fetchall()
 
 
 @contextmanager

@@ -1,0 +1,116 @@
+"""What many rows share is written once: runs of the clock and contexts come in, small numbers go out.
+
+Remembers what it has seen; `forget` after a transaction that failed, because its rows are not there.
+"""
+
+from typing import TypeVar
+
+from edge_agent.clock import Clock
+from edge_agent.sample import Trigger
+from edge_agent.store import Connection, fetch
+from edge_protocol.batch import Context
+from edge_protocol.codes import ClockState
+from edge_protocol.messages import Time
+
+SAME_RUN_US = 500_000
+"""A time that fits an anchor this well is of its run: two runs of a boot differ by a second, or it does not matter."""
+
+MAX_REMEMBERED = 1000
+
+_FIND_CONTEXT = (
+    "SELECT id FROM contexts WHERE pipeline = ? AND bundle = ? AND version = ? AND digest = ? AND variant = ? "
+    "AND operating_point = ?"
+)
+_GET_CONTEXT = "SELECT pipeline, bundle, version, digest, variant, operating_point FROM contexts WHERE id = ?"
+_ADD_CONTEXT = (
+    "INSERT INTO contexts (pipeline, bundle, version, digest, variant, operating_point) VALUES (?, ?, ?, ?, ?, ?) "
+    "RETURNING id"
+)
+_GET_RUN = "SELECT boot, run, wall_us, mono_us, clock, config FROM runs WHERE id = ?"
+_FIND_RUN = "SELECT id FROM runs WHERE boot = ? AND abs(wall_us - mono_us - ?) < ? ORDER BY id DESC LIMIT 1"
+_ADD_RUN = "INSERT INTO runs (boot, run, wall_us, mono_us, clock, config) VALUES (?, ?, ?, ?, ?, ?) RETURNING id"
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class Interned:
+    """The runs and contexts of one database."""
+
+    def __init__(self, clock: Clock, config: bytes) -> None:
+        self._clock = clock
+        self._config = config
+        self._runs: dict[tuple[str, int, int], int] = {}
+        self._contexts: dict[Context, int] = {}
+        self._known_runs: dict[int, tuple[Time, bytes]] = {}
+        self._known_contexts: dict[int, Context] = {}
+
+    def forget(self) -> None:
+        """Number what was written in a failed transaction anew. What was read was there."""
+        self._runs.clear()
+        self._contexts.clear()
+
+    def current_run(self, connection: Connection) -> tuple[int, int]:
+        """The number of the clock's current run, and by how much its wall time is ahead of its monotonic time."""
+        time = self._clock.time()
+        return self._run(connection, time), time.wall_us - time.mono_us
+
+    def run_of(self, connection: Connection, trigger: Trigger) -> int:
+        """The run that gave `trigger` its time, which may have been another process's."""
+        now = self._clock.time()
+        offset_us = trigger.at_us - trigger.mono_us
+        for (boot, wall_us, mono_us), number in self._runs.items():
+            if boot == now.boot and abs(offset_us - (wall_us - mono_us)) < SAME_RUN_US:
+                return number
+        for (number,) in fetch(connection, _FIND_RUN, (now.boot, offset_us, SAME_RUN_US)):
+            return int(number)
+        state = self._clock.state_of(trigger.at_us)
+        return self._run(connection, Time(now.boot, 0, trigger.at_us, trigger.mono_us, state))
+
+    def context_number(self, connection: Connection, context: Context) -> int:
+        """The number of `context`."""
+        number = self._contexts.get(context)
+        if number is None:
+            number = _intern_context(connection, context)
+            _remember(self._contexts, context, number)
+        return number
+
+    def run(self, connection: Connection, number: int) -> tuple[Time, bytes]:
+        """A run by its number, with the digest of the configuration of its process."""
+        if number not in self._known_runs:
+            for boot, run, wall_us, mono_us, clock, config in fetch(connection, _GET_RUN, (number,)):
+                known = Time(boot, run, wall_us, mono_us, ClockState(clock)), config
+                _remember(self._known_runs, number, known)
+        return self._known_runs.get(number, (Time("", 0, 0, 0, ClockState.BEHIND), b""))
+
+    def context(self, connection: Connection, number: int) -> Context:
+        """A context by its number."""
+        if number not in self._known_contexts:
+            for row in fetch(connection, _GET_CONTEXT, (number,)):
+                _remember(self._known_contexts, number, Context(*row))
+        return self._known_contexts.get(number, Context(pipeline=""))
+
+    def _run(self, connection: Connection, time: Time) -> int:
+        key = (time.boot, time.wall_us, time.mono_us)
+        number = self._runs.get(key)
+        if number is None:
+            row = (time.boot, time.run, time.wall_us, time.mono_us, time.clock.value, self._config)
+            ((number,),) = fetch(connection, _ADD_RUN, row)
+            _remember(self._runs, key, number)
+        return int(number)
+
+
+def _remember(known: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    if len(known) >= MAX_REMEMBERED:
+        known.clear()
+    known[key] = value
+
+
+def _intern_context(connection: Connection, context: Context) -> int:
+    row = (
+        context.pipeline, context.bundle, context.version, context.digest, context.variant, context.operating_point,
+    )  # fmt: skip
+    for (number,) in fetch(connection, _FIND_CONTEXT, row):
+        return int(number)
+    ((added,),) = fetch(connection, _ADD_CONTEXT, row)
+    return int(added)

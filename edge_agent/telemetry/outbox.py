@@ -1,0 +1,261 @@
+"""Records wait here until the hub has said that it has them: rows come in, batches go out, receipts settle.
+
+Every number of every (epoch, stream) is held, received or declared, and `accounts` says which; what is not one of these
+does not exist. Knows neither the network nor the keys.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from edge_agent.judgement import Judgement
+from edge_agent.store import Connection, Store, fetch
+from edge_agent.telemetry import cursors, record, settlement, shedding
+from edge_agent.telemetry.cursors import Cursor, row_id
+from edge_agent.telemetry.interned import SAME_RUN_US, Interned
+from edge_protocol import ranges
+from edge_protocol.batch import Batch
+from edge_protocol.codes import Reason, Stream, Verdict
+from edge_protocol.messages import AnyRecord, Receipt, StreamAccount
+from edge_protocol.ranges import EMPTY, Ranges
+
+HIGH_WATER = 0.95
+"""Above this share of the quota an append sheds first, so that it does not fail."""
+
+SHED_ROWS = 2000
+"""Rows that are shed at a time: enough that a gap is declared now and then, not with each commit."""
+
+KEEP_ROWS = 100_000
+KEEP_US = 30 * 86_400_000_000
+MIN_KEEP_ROWS = 5000
+"""More than the intake ring holds: after a kill the newest rows tell which of its slots are on record already."""
+
+
+class RecentVerdict(NamedTuple):
+    """A verdict for people."""
+
+    at_us: int
+    pipeline: str
+    trigger: int
+    part: str
+    verdict: str
+    reason: str
+    score: float | None
+    latency_us: int
+    bundle: str
+    version: str
+
+
+class Outbox:
+    """The records of one gateway. Safe to use from every thread; each call is a transaction of its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        gateway: str,
+        config_digest: bytes = b"",
+        *,
+        keep_rows: int = KEEP_ROWS,
+        keep_us: int = KEEP_US,
+    ) -> None:
+        """`keep_rows` and `keep_us`: how much of what the hub has stays here for the operator, the lesser of both."""
+        self._store = store
+        self._gateway = gateway
+        self._keep_rows = max(keep_rows, MIN_KEEP_ROWS)
+        self._keep_us = keep_us
+        self._interned = Interned(store.clock, config_digest)
+        if store.salvage is not None:
+            self._declare_salvage()
+
+    def append(self, judgements: Sequence[Judgement], records: Sequence[tuple[Stream, int, AnyRecord]] = ()) -> None:
+        """Make judgements and records (stream, UTC µs, record) durable: all of them, or none.
+
+        Raises:
+            StoreFull: no room, although what may be shed at once was shed.
+            StoreError: nothing was written; they are the caller's to keep.
+        """
+        try:
+            with self._store.transaction() as connection:
+                if self._store.pressure() > HIGH_WATER:
+                    self._shed(connection, max(SHED_ROWS, 2 * len(judgements)))
+                if judgements:
+                    self._append_judgements(connection, judgements)
+                self._append_records(connection, records)
+        except BaseException:
+            self._interned.forget()
+            raise
+
+    def next_batch(self, skip: Mapping[tuple[int, str], Ranges] | None = None, max_rows: int = 200) -> Batch | None:
+        """The next rows to send that are not in `skip`: of the first stream by priority, of its oldest epoch.
+
+        Raises:
+            StoreError: as `Store.transaction`.
+        """
+        with self._store.reading() as connection:
+            for cursor, unsent in self._unsent(connection, skip or {}):
+                rows = self._rows(connection, cursor, unsent[0], max_rows)
+                if rows:
+                    run = self._interned.run(connection, rows[0][2])
+                    return record.make_batch(
+                        self._gateway, cursor, rows, run, lambda n: self._interned.context(connection, n)
+                    )
+        return None
+
+    def waiting(self, skip: Mapping[tuple[int, str], Ranges] | None = None) -> dict[tuple[int, str], int]:
+        """How many rows of each (epoch, stream) are neither received nor in `skip`."""
+        with self._store.reading() as connection:
+            unsent = self._unsent(connection, skip or {})
+            return {(cursor.epoch, cursor.stream): ranges.count(numbers) for cursor, numbers in unsent}
+
+    def settle(self, *receipts: Receipt) -> None:
+        """Work in what the hub has said. Its receipts are believed: verify them first."""
+        try:
+            with self._store.transaction() as connection:
+                for receipt in receipts:
+                    settlement.apply(
+                        connection, receipt, self._store.epoch, self._store.new_epoch, self._tell(connection)
+                    )
+        except BaseException:
+            self._interned.forget()
+            raise
+
+    def accounts(self) -> tuple[StreamAccount, ...]:
+        """What was made, what is held and what was given up, for each stream of each epoch."""
+        with self._store.reading() as connection:
+            return tuple(
+                StreamAccount(
+                    cursor.epoch, cursor.stream, cursor.next - 1, cursor.held,
+                    ranges.subtract(cursor.declared, cursor.committed),
+                )
+                for cursor in cursors.load_all(connection)
+            )  # fmt: skip
+
+    def totals(self) -> dict[str, dict[str, int]]:
+        """How many verdicts of each kind every pipeline has given since the database was made."""
+        with self._store.reading() as connection:
+            totals: dict[str, dict[str, int]] = {}
+            for pipeline, verdict, n in fetch(connection, "SELECT pipeline, verdict, n FROM totals"):
+                totals.setdefault(pipeline, {word.name: 0 for word in Verdict})[Verdict(verdict).name] = n
+            return totals
+
+    def last_verdict(self) -> tuple[int, int]:
+        """The highest trigger on record and the time of the last verdict; zeros before the first."""
+        with self._store.reading() as connection:
+            meta = dict(fetch(connection, "SELECT name, value FROM meta WHERE name LIKE 'last_%'"))
+            return meta.get("last_trigger", 0), meta.get("last_verdict_us", 0)
+
+    def recorded(self, judgements: Iterable[Judgement]) -> set[tuple[int, str]]:
+        """Which of these are on record, as (trigger, pipeline). Looks at every row: for the start after a kill."""
+        numbers = [judgement.trigger.n for judgement in judgements]
+        if not numbers:
+            return set()
+        sql = (
+            "SELECT trigger, pipeline FROM verdicts v JOIN contexts c ON c.id = v.context WHERE trigger BETWEEN ? AND ?"
+        )
+        with self._store.reading() as connection:
+            return set(fetch(connection, sql, (min(numbers), max(numbers))))
+
+    def recent_verdicts(self, limit: int = 50) -> list[RecentVerdict]:
+        """The last verdicts, the newest first."""
+        sql = (
+            "SELECT at_us, pipeline, trigger, part, verdict, reason, score, latency_us, bundle, version "
+            "FROM verdicts v JOIN contexts c ON c.id = v.context WHERE v.id BETWEEN ? AND ? ORDER BY v.id DESC LIMIT ?"
+        )
+        found: list[tuple[Any, ...]] = []
+        with self._store.reading() as connection:
+            epochs = [cursor.epoch for cursor in cursors.load_all(connection) if cursor.stream == Stream.VERDICTS]
+            for epoch in reversed(epochs):
+                found += fetch(connection, sql, (row_id(epoch, 0), row_id(epoch + 1, 0) - 1, limit - len(found)))
+        return [RecentVerdict(*row)._replace(verdict=Verdict(row[4]).name, reason=Reason(row[5]).name) for row in found]
+
+    def shed(self, rows: int = SHED_ROWS) -> int:
+        """Make room at the price of the least important; how many rows were given up."""
+        with self._store.transaction() as connection:
+            return self._shed(connection, rows)
+
+    def housekeep(self, budget_ms: float = 5.0) -> bool:
+        """Delete what was kept long enough, a slice at a time; whether there is more to do."""
+        end = perf_counter() + budget_ms / 1e3
+        before_us = self._store.clock.wall_us() - self._keep_us
+        self._store.keep()
+        while perf_counter() < end:
+            with self._store.transaction() as connection:
+                done = shedding.trim(connection, shedding.TRIM_ROWS, keep_rows=self._keep_rows, before_us=before_us)
+            if not done:
+                return False
+        return True
+
+    def _append_judgements(self, connection: Connection, judgements: Sequence[Judgement]) -> None:
+        epoch, interned = self._store.epoch, self._interned
+        first = cursors.advance(connection, epoch, Stream.VERDICTS, len(judgements))
+        now, offset_us = interned.current_run(connection)
+        runs = [
+            now
+            if abs(judgement.trigger.at_us - judgement.trigger.mono_us - offset_us) < SAME_RUN_US
+            else interned.run_of(connection, judgement.trigger)
+            for judgement in judgements
+        ]
+        contexts = {id(judgement.context): judgement.context for judgement in judgements}
+        numbers = {key: interned.context_number(connection, context) for key, context in contexts.items()}
+        rows = record.verdict_rows(judgements, row_id(epoch, first), runs, numbers)
+        connection.executemany(record.INSERT_VERDICT, rows)
+        totals = Counter((judgement.pipeline, judgement.verdict) for judgement in judgements)
+        connection.executemany(
+            "INSERT INTO totals VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+            [(pipeline, verdict, n) for (pipeline, verdict), n in totals.items()],
+        )
+        connection.executemany(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)",
+            (("last_trigger", max(row[3] for row in rows)), ("last_verdict_us", rows[-1][1])),
+        )
+
+    def _append_records(self, connection: Connection, records: Sequence[tuple[Stream, int, AnyRecord]]) -> None:
+        if not records:
+            return
+        run, _ = self._interned.current_run(connection)
+        by_stream: dict[Stream, list[tuple[int, bytes]]] = {}
+        for wanted, at_us, each in records:
+            stream, body = record.encode_record(wanted, each)
+            by_stream.setdefault(stream, []).append((at_us, body))
+        for stream, rows in by_stream.items():
+            first = row_id(self._store.epoch, cursors.advance(connection, self._store.epoch, stream, len(rows)))
+            values = [(first + i, at_us, run, body) for i, (at_us, body) in enumerate(rows)]
+            connection.executemany(record.insert_record(stream), values)
+
+    def _tell(self, connection: Connection) -> settlement.Tell:
+        now_us = self._store.clock.wall_us()
+        return lambda event: self._append_records(connection, ((Stream.EVENTS, now_us, event),))
+
+    def _shed(self, connection: Connection, rows: int) -> int:
+        return shedding.shed(connection, rows, self._tell(connection))
+
+    def _unsent(self, connection: Connection, skip: Mapping[tuple[int, str], Ranges]) -> list[tuple[Cursor, Ranges]]:
+        found = (
+            (cursor, ranges.subtract(cursor.held, skip.get((cursor.epoch, cursor.stream), EMPTY)))
+            for cursor in cursors.load_all(connection)
+        )
+        return [(cursor, unsent) for cursor, unsent in found if unsent]
+
+    def _rows(self, connection: Connection, cursor: Cursor, unsent: tuple[int, int], max_rows: int) -> list[record.Row]:
+        first, last = unsent
+        bounds = row_id(cursor.epoch, first), row_id(cursor.epoch, min(last, first + max_rows - 1))
+        rows = fetch(connection, record.select_rows(cursor.stream), bounds)
+        if not rows or rows[0][0] != bounds[0]:
+            # Held by number and not there: without this the stream would wait for ever on a row that cannot come.
+            with self._store.transaction() as writing:
+                settlement.declare_missing(writing, cursor, "unreadable", self._tell(writing))
+            return []
+        return record.fit(rows)
+
+    def _declare_salvage(self) -> None:
+        with self._store.transaction() as connection:
+            known = {(cursor.epoch, cursor.stream) for cursor in cursors.load_all(connection)}
+            for epoch, stream in settlement.known_streams(connection):
+                if (epoch, stream) not in known:
+                    sql = f"SELECT max(id) & 4294967295 FROM {record.table_of(stream)} WHERE id >> 32 = ?"  # noqa: S608
+                    ((high,),) = fetch(connection, sql, (epoch,))
+                    cursors.save(connection, Cursor(epoch, stream, next=high + 1))
+            for cursor in cursors.load_all(connection):
+                settlement.declare_missing(connection, cursor, "unreadable", self._tell(connection))
+            connection.execute("DELETE FROM meta WHERE name = 'salvage'")
