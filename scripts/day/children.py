@@ -1,0 +1,153 @@
+"""The processes of a day: started with their output in a log each, and all ended however the day ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scripts.day.processes import Process, of
+
+T = TypeVar("T")
+BIN = Path(sys.executable).parent
+LOOK_S = 0.2
+LAST_LINES = 6
+
+
+class DayError(Exception):
+    """The day cannot go on; the message says what happened, the hint where to look or what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Children:
+    """Named child processes. Each is in its own session, so that Ctrl-C reaches only the one who plays the day."""
+
+    def __init__(self, logs: Path, changed: Callable[[Mapping[str, Process]], None] = lambda _children: None) -> None:
+        """`changed` is told all children whenever one was started or has ended."""
+        self._logs = logs
+        self._changed = changed
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        logs.mkdir(parents=True, exist_ok=True)
+
+    def start(self, name: str, command: list[str], cwd: Path | None = None) -> None:
+        """Start `command`, a program beside our Python, as `name`."""
+        with (self._logs / f"{name}.log").open("ab") as log:
+            self._running[name] = subprocess.Popen(
+                [str(BIN / command[0]), *command[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=cwd,
+            )
+        self._tell()
+
+    def kill(self, name: str) -> None:
+        """End a child at once, as a crash would: SIGKILL."""
+        child = self._running.pop(name)
+        child.kill()
+        child.wait()
+        self._tell()
+
+    def stop(self, *names: str, timeout_s: float = 20) -> dict[str, int]:
+        """Ask children to end and wait for them; those that do not obey are killed. Their exit codes by name."""
+        ending = {name: self._running.pop(name) for name in names if name in self._running}
+        for child in ending.values():
+            child.terminate()
+        deadline = time.monotonic() + timeout_s
+        for child in ending.values():
+            try:
+                child.wait(max(deadline - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        self._tell()
+        return {name: child.returncode for name, child in ending.items()}
+
+    def stop_all(self, last: Sequence[str] = (), timeout_s: float = 20) -> None:
+        """End all children, those named in `last` after all others and in this order."""
+        self.stop(*(name for name in self._running if name not in last), timeout_s=timeout_s)
+        for name in last:
+            self.stop(name, timeout_s=timeout_s)
+
+    def check(self) -> None:
+        """Make sure that all still run.
+
+        Raises:
+            DayError: one has ended by itself; its last words are in the message.
+        """
+        for name, child in self._running.items():
+            if (code := child.poll()) is not None:
+                log = self._logs / f"{name}.log"
+                how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+                words = log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
+                message = f"{name} ended by itself ({how}). Its last words:\n" + "\n".join(
+                    f"  {word}" for word in words
+                )
+                raise DayError(message, f"all it said: {log}")
+
+    def release(self) -> None:
+        """Let all go on without us."""
+        self._running.clear()
+
+    def until(self, what: str, look: Callable[[], T | None], timeout_s: float) -> T:
+        """Look every fifth of a second until there is something.
+
+        Raises:
+            DayError: a child ended meanwhile, or nothing came in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if (found := look()) is not None:
+                return found
+            self.check()
+            if time.monotonic() > deadline:
+                message = f"waited {timeout_s:.0f} s for {what}, in vain"
+                raise DayError(message, f"what the processes said: {self._logs}")
+            time.sleep(LOOK_S)
+
+    def _tell(self) -> None:
+        found = {name: of(child.pid) for name, child in self._running.items()}
+        self._changed({name: process for name, process in reversed(found.items()) if process is not None})
+
+
+def say(command: list[str]) -> str:
+    """What one of our commands prints.
+
+    Raises:
+        DayError: it did not end with 0; its words are in the message.
+    """
+    done = subprocess.run(
+        [str(BIN / command[0]), *command[1:]],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"NO_COLOR": "1"},
+        start_new_session=True,
+    )
+    if done.returncode != 0:
+        message = f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
+        raise DayError(message)
+    return done.stdout
+
+
+def say_json(command: list[str]) -> Any:
+    """What one of our commands prints with --json.
+
+    Raises:
+        DayError: as `say`, or it was no JSON.
+    """
+    said = say([*command, "--json"])
+    try:
+        return json.loads(said)
+    except ValueError as error:
+        message = f"{' '.join(command)} --json printed no JSON: {said[:200]}"
+        raise DayError(message) from error

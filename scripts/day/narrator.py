@@ -1,0 +1,109 @@
+"""The voice of the day: sentences and figures come in, a page goes out, coloured on a terminal, plain in a pipe."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from scripts.day.tape import Told
+
+WIDTH = 100
+EXPECTED_S = 130
+"""About how long a day takes, for the bar."""
+
+VERDICT_STYLES = {"OK": "green", "NG": "bold red", "REVIEW": "yellow", "UNINSPECTED": "magenta"}
+
+
+class Narrator:
+    """Tells the day on a console, with the time since it began before each passage."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        console = console or Console(highlight=False)
+        if console.width > WIDTH or not console.is_terminal:
+            console.width = WIDTH
+        self.console = console
+        self._began_s = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the day began."""
+        return time.monotonic() - self._began_s
+
+    def title(self, text: str) -> None:
+        """What this is."""
+        self.console.print()
+        self.console.rule(Text(text, "bold"), align="left", style="dim")
+
+    def scene(self, letter: str, heading: str, text: str) -> None:
+        """A new scene: what will happen and why one should look."""
+        self.console.print()
+        self.console.print(Text.assemble((f"{self._clock()}  ", "dim"), (f"{letter}. {heading}", "bold cyan")))
+        self._indented(Text(text))
+
+    def say(self, text: str, style: str = "") -> None:
+        """A sentence or two on what happened."""
+        self._indented(Text(text, style))
+
+    def proof(self, text: str, *, holds: bool) -> None:
+        """A sentence that was checked."""
+        mark = ("✓ ", "bold green") if holds else ("✗ ", "bold red")
+        self._indented(Text.assemble(mark, text))
+
+    def verdict(self, gateway: str, told: Told, remark: str) -> None:
+        """One verdict as the line was told it."""
+        line = Text.assemble(
+            f"{gateway:<8} {told.part:<8} ",
+            (f"{told.verdict:<12}", VERDICT_STYLES.get(told.verdict, "")),
+            f"{'' if told.score is None else f'score {told.score:.3f}':<13} {told.latency_ms:5.1f} ms   ",
+            (remark, "dim"),
+        )
+        self._indented(line)
+
+    def lines(self, lines: Sequence[Text]) -> None:
+        """Lines that are laid out already."""
+        for line in lines:
+            self._indented(line)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """A table; what looks like a number stands right."""
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for i, name in enumerate(columns):
+            is_number = all(isinstance(row[i], int | float) for row in rows)
+            table.add_column(name, justify="right" if is_number else "left")
+        for row in rows:
+            table.add_row(*map(_cell, row))
+        self._indented(table)
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """On a terminal, show what is waited for and how far the day has come."""
+        if not self.console.is_terminal:
+            yield
+            return
+        spinner = Spinner("dots", Text(what))
+
+        def status() -> Table:
+            line = Table.grid(padding=(0, 2))
+            line.add_row(spinner, ProgressBar(EXPECTED_S, self.elapsed_s, width=20), Text(self._clock(), "dim"))
+            return line
+
+        with Live(get_renderable=status, console=self.console, transient=True, refresh_per_second=6):
+            yield
+
+    def _clock(self) -> str:
+        minutes, seconds = divmod(int(self.elapsed_s), 60)
+        return f"{minutes}:{seconds:02}"
+
+    def _indented(self, what: Text | Table) -> None:
+        self.console.print(Padding(what, (0, 0, 0, 6)))
+
+
+def _cell(value: object) -> str:
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,122 @@
+"""What stands in the demonstration: three gateways, what they look at, and the text of their configuration.
+
+The hub's broker and the data come in as addresses and paths, a `gateway.toml` goes out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from edge_agent.sources.scenes import TextureScene, WindowScene
+from scripts.day.truth import Draw
+
+DIMMER = "light"
+VERDICTS = "verdicts.jsonl"
+
+_TOML = Template("""\
+# A gateway of the demonstration, written by scripts/demo. `edge-agent config check --keys` explains every key.
+data_dir = "data"
+
+[gateway]
+id = "$name"
+site = "demonstration"
+line = "$line"
+
+[hub]
+broker = "mqtt://127.0.0.1:$cable"      # through a cable of its own, which the demonstration can cut
+linger_s = 1
+state_s = 1
+resend_s = 5
+backoff_s = 1
+
+[[sources]]
+name = "station"
+kind = "replay"
+scene = "$scene"
+path = "$data"
+seed = $seed
+defect_share = $defect_share
+$light
+[[triggers]]
+name = "belt"
+kind = "timer"
+rate_hz = $rate_hz
+
+[[outputs]]
+name = "journal"
+kind = "file"
+path = "$verdicts"
+
+[[outputs]]
+name = "reject-gate"
+kind = "mqtt"
+broker = "mqtt://127.0.0.1:$broker"     # the line's own, not behind the cable
+prefix = "line/$name"
+
+[[pipelines]]
+name = "$pipeline"
+bundle = "$model"
+source = "station"
+trigger = "belt"
+outputs = ["journal", "reject-gate"]
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway as it is set up: one station, one model."""
+
+    name: str
+    line: str
+    pipeline: str
+    model: str
+    scene: str
+    seed: int
+    rate_hz: int
+    defect_share: float
+
+
+GATEWAYS = (
+    Gateway("press-1", "stamping", "surface", "surface-anomaly", "textures", 101, 20, 0.05),
+    Gateway("press-2", "stamping", "surface", "surface-anomaly", "textures", 202, 20, 0.05),
+    Gateway("pump-1", "test bench", "engine", "engine-fault", "windows", 303, 10, 0.05),
+)
+
+
+def configuration(gateway: Gateway, *, data: Path, cable: int, broker: int) -> str:
+    """The gateway's TOML. `cable` is the port of its cable, `broker` the broker's own."""
+    is_lit = gateway.scene == "textures"
+    return _TOML.substitute(
+        name=gateway.name,
+        line=gateway.line,
+        pipeline=gateway.pipeline,
+        model=gateway.model,
+        scene=gateway.scene,
+        seed=gateway.seed,
+        rate_hz=gateway.rate_hz,
+        defect_share=gateway.defect_share,
+        data=data,
+        light=f'dimmer = "{DIMMER}"' if is_lit else "",
+        verdicts=VERDICTS,
+        cable=cable,
+        broker=broker,
+    )
+
+
+def draw_of(gateway: Gateway, data: Path) -> Draw:
+    """What each part of this gateway really is."""
+    return _DRAWS[gateway.scene](gateway, data)
+
+
+def _textures(gateway: Gateway, data: Path) -> Draw:
+    scene = TextureScene(data, gateway.seed, "right", gateway.defect_share)
+    return lambda n: scene.draw(n)[1]
+
+
+def _windows(gateway: Gateway, data: Path) -> Draw:
+    scene = WindowScene(data, gateway.seed, gateway.defect_share)
+    return lambda n: scene.draw(n)[1]
+
+
+_DRAWS: dict[str, Callable[[Gateway, Path], Draw]] = {"textures": _textures, "windows": _windows}
