@@ -9,6 +9,7 @@ from edge_agent.config import Config, load
 from edge_agent.errors import ConfigError
 from edge_agent.settings import FolderSource, MqttOutput, SourceTrigger
 
+README = Path(reference.__file__).with_name("README.md")
 SMALLEST = '[gateway]\nid = "press-1"\n'
 WHOLE = """
 schema = 1
@@ -210,6 +211,13 @@ def test_every_key_is_explained() -> None:
 
 def test_the_readme_lists_every_key_as_it_is() -> None:
     """The table of edge_agent/README.md is the one that the types give."""
-    readme = Path(reference.__file__).with_name("README.md").read_text()
+    assert reference.markdown() in README.read_text()
 
-    assert reference.markdown() in readme
+
+def test_the_gateway_in_the_readme_is_a_gateway(tmp_path: Path) -> None:
+    """The example of edge_agent/README.md is taken as it stands."""
+    example = README.read_text().partition("```toml\n")[2].partition("```")[0]
+
+    config = load(write(tmp_path, example))
+
+    assert [pipeline.outputs for pipeline in config.pipelines] == [("log",)]
