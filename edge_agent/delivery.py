@@ -1,11 +1,10 @@
 """A judgement on its way out: noted in the ring, told to the line, handed to the recorder, in this order.
 
-The thread that judges only notes and enqueues; telling the line is a thread of its own, so a slow output delays no part.
+The thread that judges only notes and enqueues; telling the line is another thread's, so a slow output delays no part.
 Never decides anything.
 """
 
 import queue
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from edge_agent.clock import Clock
@@ -52,6 +51,11 @@ class Delivery:
             if any(output.after_commit for output in self._outputs.get(judgement.pipeline, ())):
                 self._queue.put((judgement, True))
 
+    def tell(self, judgement: Judgement) -> None:
+        """Tell the line a verdict that is on record already: one that a kill kept from it."""
+        self._queue.put((judgement, False))
+        self._queue.put((judgement, True))
+
     def open(self) -> None:
         """Open the outputs.
 
@@ -97,17 +101,3 @@ class Delivery:
         mono_us = self._clock.mono_us()
         for output in self._distinct:
             output.beat(mono_us, alive)
-
-
-def start(name: str, work: Callable[[], None], failed: Callable[[str, BaseException], None]) -> threading.Thread:
-    """A named thread that does `work`; whatever ends it early is told to `failed`, the one catch-all of the agent."""
-
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 (a thread that dies silently is a line that stands still)
-            failed(name, error)
-
-    thread = threading.Thread(target=guarded, name=name, daemon=True)
-    thread.start()
-    return thread

@@ -11,7 +11,7 @@ CHUNK_ROWS = 1000
 """Rows of one transaction into the new file; a cut between two of them is healed by doing it again."""
 
 TABLES = ("runs", "contexts", "cursors", "totals", "verdicts", "events", "drift", "outcomes", "metrics", "captures")
-META = ("floor_us", "last_trigger", "last_verdict_us")
+META = ("floor_us",)
 """What of `meta` is true of the new file too; its epoch and its cleanness are its own."""
 
 Row: TypeAlias = tuple[Any, ...]

@@ -26,7 +26,8 @@ CREATE TABLE contexts (
 ) STRICT;
 CREATE TABLE cursors (
     id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, stream TEXT NOT NULL, next INTEGER NOT NULL,
-    committed TEXT NOT NULL, declared TEXT NOT NULL, trimmed INTEGER NOT NULL, UNIQUE (epoch, stream)
+    committed TEXT NOT NULL, declared TEXT NOT NULL, trimmed INTEGER NOT NULL,
+    last_trigger INTEGER NOT NULL DEFAULT 0, last_at_us INTEGER NOT NULL DEFAULT 0, UNIQUE (epoch, stream)
 ) STRICT;
 CREATE TABLE totals (
     pipeline TEXT, verdict INTEGER, n INTEGER NOT NULL, PRIMARY KEY (pipeline, verdict)

@@ -1,10 +1,10 @@
 """One trigger of the line with all it feeds: a tick comes in, each of its pipelines gets the trigger with a sample.
 
-A tick that found nobody ready is a part that passed: it becomes UNINSPECTED, not nothing. Never judges and never records.
+A tick that found nobody ready is a part that passed: it becomes UNINSPECTED, not nothing. Never judges or records.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -13,13 +13,14 @@ from edge_agent.errors import SourceError
 from edge_agent.inference.intake import Intake, IntakeFull
 from edge_agent.inference.pipeline import Observe, Pipeline
 from edge_agent.judgement import Judgement
+from edge_agent.monitoring.faults import Faults
 from edge_agent.sample import Sample, Trigger
 from edge_agent.sources.source import Source
 from edge_agent.sources.triggers import Ticker
 from edge_protocol.codes import Reason, Verdict, worst
 
 MAX_MISSED = 1000
-"""More ticks at once than this were not parts that passed: the machine slept, or the agent was stopped in a debugger."""
+"""More ticks at once than this were not parts that passed: the machine slept, or somebody stopped the process."""
 
 FULL_WAIT_S = 0.02
 """How long to wait for the recorder when the intake ring is full of what it has not committed."""
@@ -45,18 +46,19 @@ class Station:
         *,
         intake: Intake,
         clock: Clock,
-        fault: Callable[[str, str, bool, str], None],
+        faults: Faults,
         observe: Observe = lambda _stage, _seconds: None,
     ) -> None:
-        """`pipelines` by the source they look at; `fault` is told (source, reason, active, detail)."""
+        """`pipelines` by the source they look at."""
         self.name = name
         self._ticker = ticker
         self._sources = sources
-        self._pipelines = pipelines
-        self._names = [pipeline.name for each in pipelines.values() for pipeline in each]
+        self._feeds = pipelines
+        self.pipelines = tuple(pipeline.name for each in pipelines.values() for pipeline in each)
+        self.taken = 0
         self._intake = intake
         self._clock = clock
-        self._fault = fault
+        self._faults = faults
         self._observe = observe
         self._parts: dict[int, _Part] = {}
         self._lock = threading.Lock()
@@ -81,7 +83,7 @@ class Station:
             try:
                 took = self.step(stop)
             except SourceError as error:
-                self._fault(self.name, "source", True, str(error))
+                self._faults.tell(f"trigger {self.name}", "source-away", active=True, detail=str(error))
                 stop.wait(1.0)
                 self._reopen()
                 continue
@@ -120,29 +122,30 @@ class Station:
             try:
                 source.done(judgement.trigger, worst(part.verdicts))
             except SourceError as error:
-                self._fault(name, "source", True, str(error))
+                self._faults.tell(f"source {name}", "cannot-put-away", active=True, detail=str(error))
 
     def _take(self, due_us: int, stop: threading.Event) -> Trigger | None:
         """The next trigger; None when the agent stops before the ring has room for one."""
         at_us = self._clock.wall_us() - (self._clock.mono_us() - due_us)
         while True:
             try:
-                trigger = self._intake.take(self._names, at_us, due_us)
+                trigger = self._intake.take(self.pipelines, at_us, due_us)
             except IntakeFull:
                 if stop.wait(FULL_WAIT_S):
                     return None
                 continue
+            self.taken += 1
             with self._lock:
-                self._parts[trigger.n] = _Part(len(self._names), [])
+                self._parts[trigger.n] = _Part(len(self.pipelines), [])
             return trigger
 
     def _refuse(self, trigger: Trigger, reason: Reason) -> None:
-        for pipelines in self._pipelines.values():
+        for pipelines in self._feeds.values():
             for pipeline in pipelines:
                 pipeline.refuse(trigger, reason)
 
     def _admit(self, trigger: Trigger) -> None:
-        for name, pipelines in self._pipelines.items():
+        for name, pipelines in self._feeds.items():
             started = perf_counter()
             sample = self._sources[name].grab(trigger)
             self._observe("grab", perf_counter() - started)
@@ -155,7 +158,7 @@ class Station:
             self.open()
         except SourceError:
             return
-        self._fault(self.name, "source", False, "back again")
+        self._faults.tell(f"trigger {self.name}", "source-away", active=False)
 
 
 def _with_part(trigger: Trigger, sample: Sample) -> Trigger:

@@ -149,9 +149,11 @@ class Store:
             return epoch
 
     def pressure(self) -> float:
-        """The share of the quota that is in use; pages that were freed do not count."""
+        """The share of the quota that is in use; above a half of it, pages that were freed do not count."""
         with self.reading() as connection:
-            pages = int(connection.pragma("page_count")) - int(connection.pragma("freelist_count"))
+            pages = int(connection.pragma("page_count"))
+            if pages > self._max_pages // 2:
+                pages -= int(connection.pragma("freelist_count"))
             return pages / self._max_pages
 
     def keep(self) -> None:
@@ -324,6 +326,27 @@ class Store:
 def fetch(connection: Connection, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of a query at once: an open cursor would keep the log from being reused."""
     return connection.execute(sql, bindings).fetchall()
+
+
+@contextmanager
+def read_only(path: Path) -> Iterator[Connection]:
+    """A connection that can only read, for a process that is not the agent. Keep it short: it holds back the log.
+
+    Raises:
+        StoreError: the file cannot be opened, or a question was not answered.
+    """
+    connection = _open_to_read(path)
+    if connection is None:
+        message = f"{path} cannot be read"
+        raise StoreError(message, "start the agent: it moves a damaged database aside and saves what it can")
+    try:
+        connection.set_busy_timeout(5000)
+        yield connection
+    except apsw.Error as error:
+        message = f"{path}: {error}"
+        raise StoreError(message, "try again; the agent may be making room") from error
+    finally:
+        connection.close(True)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def check(config_file: Path, *, keys: bool, as_json: bool) -> None:
 
 
 def _show_keys(*, as_json: bool) -> None:
-    from edge_agent import reference  # noqa: PLC0415
+    from edge_agent import reference
 
     rows = [
         {"table": f"{k.section} {k.kind}".strip() or "(top)", "key": k.name, "default": k.default, "meaning": k.meaning}

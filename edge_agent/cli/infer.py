@@ -16,11 +16,13 @@ from edge_protocol.codes import Verdict
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--variant", default="", help="Variant of the model; without it the processor chooses.")
-@click.option("--heatmap", type=click.Path(path_type=Path), help="Folder for pictures with the anomalous places tinted.")
+@click.option(
+    "--heatmap", type=click.Path(path_type=Path), help="Folder for pictures with the anomalous places tinted."
+)
 @as_json
 def command(bundle: Path, files: tuple[Path, ...], variant: str, heatmap: Path | None, *, as_json: bool) -> None:
     """Judge FILES (pictures, or .npy windows) with the bundle in folder BUNDLE. Exit code 1 if any is not OK."""
-    from edge_agent.inference.model import Model  # noqa: PLC0415 (loads ONNX Runtime, which --help needs not)
+    from edge_agent.inference.model import Model
 
     model = Model.load(bundle, variant=variant or None)
     if heatmap is not None:
@@ -42,7 +44,12 @@ def _judge(model: Any, file: Path, heatmap: Path | None) -> dict[str, Any]:
         prediction, signals = model.judge(sample)
         verdict, reason = model.verdict(prediction)
     except InferenceError as error:
-        return row | {"verdict": Verdict.UNINSPECTED.name, "reason": error.reason.name, "score": None, "detail": str(error)}
+        return row | {
+            "verdict": Verdict.UNINSPECTED.name,
+            "reason": error.reason.name,
+            "score": None,
+            "detail": str(error),
+        }
     row |= {"verdict": verdict.name, "reason": reason.name, "score": prediction.score}
     row |= {"label": prediction.label, "ms": round((perf_counter() - started) * 1e3, 2)}
     row |= {name: round(value, 4) for name, value in signals.items()}
@@ -52,7 +59,7 @@ def _judge(model: Any, file: Path, heatmap: Path | None) -> dict[str, Any]:
 
 
 def _draw(model: Any, sample: Sample, heatmap: Any, path: Path) -> Path:
-    from edge_agent.inference.overlay import draw_overlay  # noqa: PLC0415
+    from edge_agent.inference.overlay import draw_overlay
 
     path.write_bytes(draw_overlay(model.decode(sample), heatmap, model.manifest.input, model.operating_point))
     return path

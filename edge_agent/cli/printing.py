@@ -44,9 +44,9 @@ def _show_plain(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _show_rich(rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 (32 ms that only a terminal needs)
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
     table = Table(header_style="bold", box=None, pad_edge=False)
     for name in rows[0]:

@@ -15,7 +15,7 @@ from edge_agent.errors import ConfigError
 @place.option
 @as_json
 def command(sql: str, config_file: Path, *, as_json: bool) -> None:
-    """Run one SELECT. The view `verdict` has names where the tables have numbers; `edge-agent query .tables` lists all."""
+    """Run one SELECT. The view `verdict` has names where the tables have numbers; `.tables` lists what there is."""
     rows = _rows(place.database(place.load(config_file)), sql)
     if as_json:
         show_json(rows)
@@ -24,8 +24,8 @@ def command(sql: str, config_file: Path, *, as_json: bool) -> None:
 
 
 def _rows(path: Path, sql: str) -> list[dict[str, Any]]:
-    import sqlite_utils  # noqa: PLC0415 (107 ms that only this verb needs)
-    from sqlite_utils.utils import sqlite3  # noqa: PLC0415
+    import sqlite_utils
+    from sqlite_utils.utils import sqlite3  # type: ignore[attr-defined]  # the SQLite that it speaks to
 
     if not path.is_file():
         message = f"{path} is not there: this gateway has not run yet"
@@ -34,7 +34,9 @@ def _rows(path: Path, sql: str) -> list[dict[str, Any]]:
     try:
         database = sqlite_utils.Database(connection)
         if sql == ".tables":
-            names = [(name, "table") for name in database.table_names()] + [(name, "view") for name in database.view_names()]
+            names = [(name, "table") for name in database.table_names()] + [
+                (name, "view") for name in database.view_names()
+            ]
             return [{"name": name, "kind": kind, "rows": database[name].count} for name, kind in names]
         return list(database.query(sql))
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:

@@ -1,0 +1,173 @@
+"""The tables of the configuration come in, the parts that they describe go out: one function for each kind of part.
+
+Whatever is missing or wrong is found here, before the gateway's data is touched.
+"""
+
+from collections.abc import Callable, Mapping
+from time import monotonic, sleep
+
+from edge_agent import identity
+from edge_agent.clock import Clock
+from edge_agent.config import Config
+from edge_agent.errors import ConfigError
+from edge_agent.inference.intake import Intake
+from edge_agent.inference.model import Model
+from edge_agent.inference.pipeline import Pipeline
+from edge_agent.judgement import Judgement
+from edge_agent.monitoring.faults import Faults
+from edge_agent.outputs.kinds import make_output
+from edge_agent.outputs.output import Output
+from edge_agent.serving.metrics import Buffered, Metrics
+from edge_agent.sources.guard import Guard
+from edge_agent.sources.kinds import make_source
+from edge_agent.sources.triggers import make_ticker
+from edge_agent.station import Station
+from edge_agent.telemetry.outbox import Outbox
+from edge_agent.telemetry.uplink import Uplink
+from edge_protocol import ranges, topics
+from edge_protocol.bundle import WindowInput
+from edge_protocol.errors import LinkError
+from edge_protocol.messages import GatewayState, Link, encode
+from edge_protocol.mqtt import MqttLink, Tls
+
+DRAIN_S = 3.0
+"""How long a stop waits for the hub's last receipts; what has none stays in the outbox."""
+
+
+def load_models(config: Config) -> dict[str, Model]:
+    """The model of each pipeline, loaded and warm.
+
+    Raises:
+        ConfigError: there is no pipeline.
+        InferenceError: a bundle is missing, damaged or cannot run here.
+    """
+    if not config.pipelines:
+        message = f"gateway {config.gateway.id} has no pipeline: there is nothing to judge"
+        raise ConfigError(message, "add [[sources]], [[triggers]] and [[pipelines]]; edge_agent/README.md shows them")
+    cache = config.data_dir / "cache"
+    return {
+        pipeline.name: Model.load(
+            config.data_dir / "bundles" / pipeline.bundle, variant=pipeline.variant or None, cache=cache
+        )
+        for pipeline in config.pipelines
+    }
+
+
+def load_identity(config: Config) -> identity.Identity | None:
+    """The keys, where there is a hub to talk to.
+
+    Raises:
+        IdentityError: a file is missing or does not hold what it should.
+    """
+    if config.hub is None:
+        return None
+    return identity.load(config.identity.key_file, config.identity.hub_keys_file)
+
+
+def make_pipelines(
+    config: Config,
+    models: Mapping[str, Model],
+    clock: Clock,
+    emit: Callable[[Judgement], None],
+    metrics: Metrics,
+) -> dict[str, Pipeline]:
+    """The pipelines by name, each with a guard of its own."""
+    pipelines = {}
+    for table in config.pipelines:
+        model = models[table.name]
+        contract = model.manifest.input
+        guard = Guard(table.guard, contract.length if isinstance(contract, WindowInput) else None)
+        pipelines[table.name] = Pipeline(
+            table.name,
+            model,
+            guard=guard.check,
+            emit=emit,
+            clock=clock,
+            deadline_ms=table.deadline_ms,
+            observe=metrics.observer(table.name),
+        )
+    return pipelines
+
+
+def make_stations(
+    config: Config,
+    pipelines: Mapping[str, Pipeline],
+    intake: Intake,
+    clock: Clock,
+    faults: Faults,
+) -> list[Station]:
+    """One station for each trigger that a pipeline waits for, with the sources that its pipelines look at."""
+    tables = {table.name: table for table in config.sources}
+    stations = []
+    for trigger in config.triggers:
+        mine = [table for table in config.pipelines if table.trigger == trigger.name]
+        if not mine:
+            continue
+        sources = {name: make_source(tables[name]) for name in dict.fromkeys(table.source for table in mine)}
+        feeds = {name: [pipelines[table.name] for table in mine if table.source == name] for name in sources}
+        ticker = make_ticker(trigger, sources)
+        stations.append(Station(trigger.name, ticker, sources, feeds, intake=intake, clock=clock, faults=faults))
+    return stations
+
+
+def make_outputs(config: Config) -> dict[str, list[Output]]:
+    """The outputs of each pipeline; two pipelines that name the same output share it.
+
+    Raises:
+        ConfigError: a broker's URL or TLS files cannot be used.
+    """
+    outputs = {table.name: make_output(table, config.gateway.id) for table in config.outputs}
+    return {pipeline.name: [outputs[name] for name in pipeline.outputs] for pipeline in config.pipelines}
+
+
+def make_uplink(
+    config: Config,
+    own: identity.Identity | None,
+    outbox: Outbox,
+    clock: Clock,
+    state: Callable[[], GatewayState],
+) -> Uplink | None:
+    """The way to the hub, where there is one.
+
+    Raises:
+        ConfigError: its URL or TLS files cannot be used.
+    """
+    hub, gateway = config.hub, config.gateway.id
+    if hub is None or own is None:
+        return None
+    tls = None
+    if hub.broker.startswith("mqtts:"):
+        files = config.identity
+        tls = Tls(ca_file=hub.ca_file, certificate_file=files.certificate_file, key_file=files.key_file)
+    try:
+        will = (topics.up(gateway, "link"), encode(Link(online=False)))
+        link = MqttLink(hub.broker, gateway, will=will, tls=tls, backoff_s=(min(1.0, hub.backoff_s), hub.backoff_s))
+    except LinkError as error:
+        message = f"[hub] broker: {error}"
+        raise ConfigError(message, error.hint) from error
+    return Uplink(
+        outbox,
+        link,
+        gateway,
+        own.key,
+        own.hub_keys,
+        clock,
+        linger_s=hub.linger_s,
+        batch_rows=hub.batch_rows,
+        resend_s=hub.resend_s,
+        state_s=hub.state_s,
+        state=state,
+    )
+
+
+def buffered(outbox: Outbox) -> Callable[[], Buffered]:
+    """What waits for the hub, for whoever asks."""
+    return lambda: Buffered(sum(ranges.count(account.held) for account in outbox.accounts()))
+
+
+def drain(uplink: Uplink, outbox: Outbox) -> None:
+    """Send what is left, for at most `DRAIN_S`. What gets no receipt stays in the outbox."""
+    end_s = monotonic() + DRAIN_S
+    while uplink.connected and any(account.held for account in outbox.accounts()) and monotonic() < end_s:
+        if not uplink.step():
+            sleep(0.02)

@@ -1,0 +1,38 @@
+"""The agent's threads by name. One that ends by an error is noted, and the agent then stops: a restart loses nothing."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+JOIN_S = 10.0
+
+
+class Crew:
+    """Threads that were started and how they ended."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self._threads: dict[str, list[threading.Thread]] = {}
+
+    def start(self, watch: str, name: str, work: Callable[[], None]) -> None:
+        """Begin `work` on a thread called `name`, one of those that `join(watch)` waits for."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:  # a thread that dies silently is a line that stands still
+                log.exception("%s ended", name)
+                self.failures.append(f"{name} ended: {error}")
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        self._threads.setdefault(watch, []).append(thread)
+        thread.start()
+
+    def join(self, watch: str) -> None:
+        """Wait for the threads of one watch; one that does not end in `JOIN_S` is left behind."""
+        for thread in self._threads.get(watch, ()):
+            thread.join(JOIN_S)
+            if thread.is_alive():
+                self.failures.append(f"{thread.name} did not end within {JOIN_S:.0f} s")
