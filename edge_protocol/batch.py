@@ -4,43 +4,59 @@ What comes in are rows; what goes out is one compressed body, and back. The same
 bytes, so a batch that is sent again is the same batch. Never signs: `envelope` does.
 """
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import zstandard
+from msgspec import Meta
 
 from edge_protocol.codes import Stream
 from edge_protocol.errors import DecodeError
-from edge_protocol.messages import SCHEMA, Time
+from edge_protocol.messages import SCHEMA, GatewayId, Name, Natural, Text, Time
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_ROWS = 5000
+MAX_CONTEXTS = 256
+MAX_TEXT_BYTES = 250
+"""A part, product or lot above this travels cut: all of a batch are padded to the longest."""
+
 LATENCY_UNIT_US = 100
 """Latency travels in tenths of a millisecond: u2 reaches 6.5 s, above which it says 65535."""
 
 _LEVEL = 3
+_LAST = 2**62
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+Digest: TypeAlias = Annotated[bytes, Meta(max_length=32)]
 
 
 class Context(msgspec.Struct, frozen=True):
     """What judged: interned once a batch, pointed to by each of its verdicts. Digests are 32 bytes or empty."""
 
-    pipeline: str
-    bundle: str = ""
-    version: str = ""
-    digest: bytes = b""
-    variant: str = ""
-    operating_point: bytes = b""
+    pipeline: Text
+    bundle: Text = ""
+    version: Text = ""
+    digest: Digest = b""
+    variant: Text = ""
+    operating_point: Digest = b""
 
 
-class VerdictRow(msgspec.Struct, frozen=True):
-    """One verdict. `context` is an index into the batch's contexts; `at_us` is UTC, `latency_us` trigger to verdict.
-
-    `score` is None where nothing was judged. It travels as a 32-bit float, latency in steps of `LATENCY_UNIT_US`.
-    """
-
+class _Row(msgspec.Struct, frozen=True):
     seq: int
     at_us: int
+
+
+class VerdictRow(_Row, frozen=True):
+    """One verdict. `context` is an index into the batch's contexts; `at_us` is UTC, `latency_us` trigger to verdict.
+
+    `score` is None where nothing was judged. It travels as a 32-bit float, latency in steps of `LATENCY_UNIT_US`,
+    texts without U+0000 and no longer than `MAX_TEXT_BYTES`: a line's odd part number must not hold up a verdict.
+    """
+
     trigger: int
     context: int
     verdict: int
@@ -52,11 +68,9 @@ class VerdictRow(msgspec.Struct, frozen=True):
     lot: str = ""
 
 
-class RecordRow(msgspec.Struct, frozen=True):
+class RecordRow(_Row, frozen=True):
     """One record of any other stream: its bytes as `messages.encode` made them."""
 
-    seq: int
-    at_us: int
     body: bytes
 
 
@@ -80,19 +94,19 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Wire(msgspec.Struct, array_like=True, frozen=True):
     schema: int
-    gateway: str
-    epoch: int
-    stream: str
+    gateway: GatewayId
+    epoch: Natural
+    stream: Name
     time: Time
-    config: bytes
-    first: int
-    count: int
-    at_us: int
-    trigger: int
-    contexts: tuple[Context, ...]
-    columns: dict[str, bytes]
-    texts: dict[str, tuple[bytes, bytes]]
-    records: tuple[bytes, ...]
+    config: Digest
+    first: Annotated[int, Meta(ge=1, le=_LAST)]
+    count: Annotated[int, Meta(ge=1, le=MAX_ROWS)]
+    at_us: Natural
+    trigger: Natural
+    contexts: Annotated[tuple[Context, ...], Meta(max_length=MAX_CONTEXTS)]
+    columns: Annotated[dict[str, bytes], Meta(max_length=64)]
+    texts: Annotated[dict[str, tuple[bytes, bytes]], Meta(max_length=64)]
+    records: Annotated[tuple[bytes, ...], Meta(max_length=MAX_ROWS)]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -110,25 +124,52 @@ _COLUMNS = {
 """Each column's widths, the narrowest that holds its values is taken; a reader knows it by the column's length."""
 
 _TEXTS = ("part", "product", "lot")
-_NARROW_MAX = 2**31 - 1
+
+Columns: TypeAlias = dict[str, bytes]
+Texts: TypeAlias = dict[str, tuple[bytes, bytes]]
 
 
 def encode(batch: Batch) -> bytes:
     """The compressed body of a batch.
 
     Raises:
-        ValueError: no rows, too many, or sequence numbers that do not follow each other.
+        ValueError: no rows, too many, rows of the wrong kind, numbers out of their columns' bounds, sequence numbers
+            that do not follow each other, or more than `MAX_BODY_BYTES` before compression.
     """
     rows = batch.rows
+    _check(batch, rows)
+    columns: Columns = {"dt": _pack("dt", _steps([row.at_us for row in rows]))}
+    texts: Texts = {}
+    if batch.verdicts:
+        columns |= _to_columns(batch.verdicts)
+        texts = _to_texts(batch.verdicts)
+    first_trigger = batch.verdicts[0].trigger if batch.verdicts else 0
+    records = tuple(row.body for row in batch.records)
+    wire = _Wire(
+        SCHEMA, batch.gateway, batch.epoch, batch.stream, batch.time, batch.config, rows[0].seq, len(rows),
+        rows[0].at_us, first_trigger, batch.contexts, columns, texts, records,
+    )  # fmt: skip
+    raw = _encoder.encode(wire)
+    if len(raw) > MAX_BODY_BYTES:
+        message = f"a body of {len(raw)} bytes, at most {MAX_BODY_BYTES} are taken"
+        raise ValueError(message)
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(raw)
+
+
+def _check(batch: Batch, rows: Sequence[_Row]) -> None:
     if not 0 < len(rows) <= MAX_ROWS or any(row.seq != rows[0].seq + i for i, row in enumerate(rows)):
         message = f"a batch holds 1 to {MAX_ROWS} rows with consecutive sequence numbers"
         raise ValueError(message)
-    columns, texts = _to_columns(batch.verdicts) if batch.verdicts else ({"dt": _pack("dt", _steps([row.at_us for row in rows]))}, {})
-    wire = _Wire(
-        SCHEMA, batch.gateway, batch.epoch, batch.stream, batch.time, batch.config, rows[0].seq, len(rows),
-        rows[0].at_us, batch.verdicts[0].trigger if batch.verdicts else 0, batch.contexts, columns, texts, tuple(row.body for row in batch.records),
-    )  # fmt: skip
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(_encoder.encode(wire))
+    if batch.verdicts and batch.records:
+        message = f"a batch of {batch.stream} holds verdicts or records, not both"
+        raise ValueError(message)
+    if len(batch.contexts) > MAX_CONTEXTS or any(row.context >= len(batch.contexts) for row in batch.verdicts):
+        message = f"{len(batch.contexts)} contexts, of which each verdict must point to one and at most {MAX_CONTEXTS}"
+        raise ValueError(message)
+    numbers = [number for row in rows for number in (row.seq, row.at_us)] + [row.trigger for row in batch.verdicts]
+    if rows[0].seq < 1 or not 0 <= min(numbers) <= max(numbers) <= _LAST:
+        message = "a sequence number, time or trigger is out of bounds"
+        raise ValueError(message)
 
 
 def decode(body: bytes) -> Batch:
@@ -138,25 +179,26 @@ def decode(body: bytes) -> Batch:
         DecodeError: truncated, oversized, inconsistent or of a later schema major.
     """
     try:
-        size = zstandard.frame_content_size(body)
-        if not 0 <= size <= MAX_BODY_BYTES:
-            message = f"a body of {size} bytes, at most {MAX_BODY_BYTES} are taken"
-            raise DecodeError(message)
-        wire = _decoder.decode(zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_BODY_BYTES))
+        wire = _decoder.decode(_decompress(body))
     except (msgspec.MsgspecError, zstandard.ZstdError, RecursionError, ValueError) as error:
         message = f"not a batch: {error}"
         raise DecodeError(message) from error
     if wire.schema != SCHEMA:
         message = f"schema {wire.schema} of a batch is not known here; update this side"
         raise DecodeError(message)
-    if not 0 < wire.count <= MAX_ROWS or not 0 < wire.first < 2**62 or not 0 <= wire.at_us < 2**62:
-        message = f"a batch of {wire.count} rows from {wire.first}"
-        raise DecodeError(message)
     return _from_wire(wire)
 
 
+def _decompress(body: bytes) -> bytes:
+    size = zstandard.frame_content_size(body)
+    if not 0 <= size <= MAX_BODY_BYTES:
+        message = f"a body of {size} bytes, at most {MAX_BODY_BYTES} are taken"
+        raise DecodeError(message)
+    return zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_BODY_BYTES, allow_extra_data=False)
+
+
 def _from_wire(wire: _Wire) -> Batch:
-    at_us = (wire.at_us + np.cumsum(_unpack(wire, "dt"))).tolist()
+    at_us = _running(wire, "dt", wire.at_us)
     verdicts: tuple[VerdictRow, ...] = ()
     records: tuple[RecordRow, ...] = ()
     if wire.stream == Stream.VERDICTS:
@@ -182,49 +224,66 @@ def _verdict_rows(wire: _Wire, at_us: list[int]) -> tuple[VerdictRow, ...]:
     texts = [_unpack_text(wire, name) for name in _TEXTS]
     columns = zip(
         at_us,
-        (wire.trigger + np.cumsum(_unpack(wire, "trigger"))).tolist(),
+        _running(wire, "trigger", wire.trigger),
         context,
         _unpack(wire, "verdict").tolist(),
         _unpack(wire, "reason").tolist(),
-        [None if score != score else score for score in _unpack(wire, "score").tolist()],  # noqa: PLR0124 (NaN)
+        [score if math.isfinite(score) else None for score in _unpack(wire, "score").tolist()],
         (_unpack(wire, "latency") * LATENCY_UNIT_US).tolist(),
         strict=True,
     )
-    return tuple(
-        VerdictRow(wire.first + i, *row, *(text[i] for text in texts)) for i, row in enumerate(columns)
-    )
+    return tuple(VerdictRow(wire.first + i, *row, *(text[i] for text in texts)) for i, row in enumerate(columns))
 
 
-def _to_columns(rows: tuple[VerdictRow, ...]) -> tuple[dict[str, bytes], dict[str, tuple[bytes, bytes]]]:
-    latency = np.array([row.latency_us for row in rows], np.int64) // LATENCY_UNIT_US
-    columns = {
-        "dt": _pack("dt", _steps([row.at_us for row in rows])),
+def _to_columns(rows: tuple[VerdictRow, ...]) -> Columns:
+    scores = np.array([math.nan if row.score is None else row.score for row in rows], np.float64)
+    latency = np.array([min(max(row.latency_us, 0) // LATENCY_UNIT_US, 65535) for row in rows])
+    return {
         "trigger": _pack("trigger", _steps([row.trigger for row in rows])),
-        "context": _pack("context", [row.context for row in rows]),
-        "verdict": _pack("verdict", [row.verdict for row in rows]),
-        "reason": _pack("reason", [row.reason for row in rows]),
-        "score": _pack("score", [np.nan if row.score is None else row.score for row in rows]),
-        "latency": _pack("latency", np.clip(latency, 0, 65535)),
+        "context": _pack("context", np.array([row.context for row in rows])),
+        "verdict": _pack("verdict", np.array([row.verdict for row in rows])),
+        "reason": _pack("reason", np.array([row.reason for row in rows])),
+        "score": _pack("score", np.clip(scores, -_FLOAT32_MAX, _FLOAT32_MAX)),
+        "latency": _pack("latency", latency),
     }
-    texts = {name: _pack_text([getattr(row, name).encode() for row in rows]) for name in _TEXTS}
-    return columns, {name: pair for name, pair in texts.items() if pair[1]}
 
 
-def _steps(values: list[int]) -> Any:
+def _to_texts(rows: tuple[VerdictRow, ...]) -> Texts:
+    packed = {name: _pack_text([_cut(getattr(row, name)) for row in rows]) for name in _TEXTS}
+    return {name: pair for name, pair in packed.items() if pair[1]}
+
+
+def _cut(text: str) -> bytes:
+    """The bytes of a text without U+0000, which is the padding, and not above the limit, cut between characters."""
+    raw = text.replace("\0", "").encode(errors="replace")
+    return raw if len(raw) <= MAX_TEXT_BYTES else raw[:MAX_TEXT_BYTES].decode(errors="ignore").encode()
+
+
+def _steps(values: list[int]) -> npt.NDArray[np.int64]:
     array = np.array(values, np.int64)
     return np.diff(array, prepend=array[0])
 
 
-def _pack(name: str, values: Any) -> bytes:
-    array = np.asarray(values)
-    narrow, *wide = _COLUMNS[name]
-    dtype = wide[0] if wide and np.abs(array).max() > _NARROW_MAX else narrow
-    typed = array.astype(dtype)
-    # The bytes of equal weight lie together: the high ones hardly change and compress to nothing.
-    return typed.view("u1").reshape(len(typed), -1).T.tobytes()
+def _pack(name: str, values: npt.NDArray[Any]) -> bytes:
+    for dtype in map(np.dtype, _COLUMNS[name]):
+        if dtype.kind == "f" or np.iinfo(dtype).min <= values.min() <= values.max() <= np.iinfo(dtype).max:
+            # The bytes of equal weight lie together: the high ones hardly change and compress to nothing.
+            return values.astype(dtype).view("u1").reshape(len(values), -1).T.tobytes()
+    message = f"a number in column {name!r} does not fit {_COLUMNS[name][-1]}"
+    raise ValueError(message)
 
 
-def _unpack(wire: _Wire, name: str) -> Any:
+def _running(wire: _Wire, name: str, start: int) -> list[int]:
+    """The running sum of a column of steps from `start`; sums that ran over are out of bounds and refused."""
+    sums = start + np.cumsum(_unpack(wire, name))
+    if sums.min() < 0 or sums.max() > _LAST:
+        message = f"column {name!r} leads out of bounds"
+        raise DecodeError(message)
+    numbers: list[int] = sums.tolist()
+    return numbers
+
+
+def _unpack(wire: _Wire, name: str) -> npt.NDArray[Any]:
     raw = wire.columns.get(name, b"")
     for dtype in map(np.dtype, _COLUMNS[name]):
         if len(raw) == wire.count * dtype.itemsize:
@@ -257,5 +316,6 @@ def _unpack_text(wire: _Wire, name: str) -> list[str]:
     width = len(planes) // len(rows)
     joined = np.frombuffer(planes, "u1").reshape(width, len(rows)).T.tobytes()
     for i, row in enumerate(rows.tolist()):
-        texts[row] = joined[i * width : (i + 1) * width].rstrip(b"\0").decode(errors="replace")
+        text = joined[i * width : (i + 1) * width].rstrip(b"\0").decode(errors="replace")
+        texts[row] = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
     return texts

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -22,8 +22,17 @@ FEATURES = frozenset({"image-anomaly", "window-classification", "area-pyramid", 
 
 VARIANTS = frozenset({"fp32", "u8s8-vnni", "u8s8-7bit", "s8s8-arm"})
 
+_FOLDER_HINT = "a bundle is a folder with a manifest.json; scripts/build_models makes two"
+_README_HINT = "compare it with the bundle section of edge_protocol/README.md"
+
+T = TypeVar("T")
+
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_FILE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_MAX_FILE_NAME = 200
+_MAX_PIXELS = 8192
+_MAX_WINDOW = 2**20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -138,6 +147,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float = 1000.0
 
 
+_TASKS = {"image-anomaly": (ImageInput, AnomalyOutput), "window-classification": (WindowInput, ClassOutput)}
+
 InputContract: TypeAlias = ImageInput | WindowInput
 OutputContract: TypeAlias = AnomalyOutput | ClassOutput
 
@@ -179,7 +190,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def digest(manifest: bytes) -> str:
-    """The bundle's digest: SHA-256 of the manifest's bytes, hex. It fixes every file, for the manifest names them so."""
+    """The bundle's digest: SHA-256 of the manifest's bytes, hex. It fixes every file, for they are named by digest."""
     return hashlib.sha256(manifest).hexdigest()
 
 
@@ -195,18 +206,33 @@ def parse(raw: bytes) -> Manifest:
         ManifestError: naming the field and what it should be.
     """
     if len(raw) > MAX_MANIFEST_BYTES:
-        message = f"the manifest has {len(raw)} bytes, at most {MAX_MANIFEST_BYTES} are taken"
+        message = f"the manifest has {len(raw)} bytes or more, at most {MAX_MANIFEST_BYTES} are taken"
         raise ManifestError(message)
+    # The head first: a later schema, or a feature that is not known here, would fail below for a less helpful reason.
+    head = _decode(raw, _Head)
+    problem = next(_head_problems(head), None)
+    if problem is None:
+        manifest = _decode(raw, Manifest)
+        problem = next(_problems(manifest), None)
+    if problem is not None:
+        message = f"{head.name[:64]!r} {head.version[:64]!r}: {problem}"
+        raise ManifestError(message, _README_HINT)
+    return manifest
+
+
+class _Head(msgspec.Struct, frozen=True, kw_only=True):
+    schema: int
+    name: str = ""
+    version: str = ""
+    requires: tuple[str, ...] = ()
+
+
+def _decode(raw: bytes, kind: type[T]) -> T:
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
+        return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         message = f"manifest.json: {error}"
-        raise ManifestError(message, "compare it with the bundle section of edge_protocol/README.md") from error
-    problem = next(_problems(manifest), None)
-    if problem is not None:
-        message = f"{manifest.name!r} {manifest.version!r}: {problem}"
-        raise ManifestError(message)
-    return manifest
+        raise ManifestError(message, _README_HINT) from error
 
 
 def check_files(manifest: Manifest, folder: Path) -> None:
@@ -215,19 +241,33 @@ def check_files(manifest: Manifest, folder: Path) -> None:
     Raises:
         ManifestError: a file is missing, differs, or is there without being named.
     """
-    for name, file in manifest.files.items():
-        path = folder / name
-        if not path.is_file() or path.is_symlink():
-            message = f"{name} is named by the manifest and is not in {folder}"
-            raise ManifestError(message, "copy the whole bundle folder again")
-        content = path.read_bytes()
-        if len(content) != file.length or hashlib.sha256(content).hexdigest() != file.sha256:
-            message = f"{name} is not the file that the manifest names"
-            raise ManifestError(message, "the copy is damaged or was changed: fetch the bundle again")
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    for name in manifest.files:
+        _check_file(manifest.files[name], folder, name)
+    entries = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    present = {path.relative_to(folder).as_posix() for path in entries}
     if extra := sorted(present - set(manifest.files) - {MANIFEST}):
         message = f"{extra[0]} is in {folder} and not named by the manifest"
         raise ManifestError(message, "remove it, or make the bundle again")
+
+
+def _check_file(file: File, folder: Path, name: str) -> None:
+    path = folder / name
+    inside = [path, *(folder / parent for parent in PurePosixPath(name).parents[:-1])]
+    if any(part.is_symlink() for part in inside) or not path.is_file():
+        message = f"{name} is named by the manifest and is not a file in {folder}"
+        raise ManifestError(message, "copy the whole bundle folder again, without symbolic links")
+    try:
+        # The length first: a wrong file may be larger than the memory.
+        same = path.stat().st_size == file.length
+        if same:
+            with path.open("rb") as content:
+                same = hashlib.file_digest(content, "sha256").hexdigest() == file.sha256
+    except OSError as error:
+        message = f"{name} in {folder} cannot be read: {error.strerror}"
+        raise ManifestError(message, "make the folder readable for this user") from error
+    if not same:
+        message = f"{name} is not the file that the manifest names"
+        raise ManifestError(message, "the copy is damaged or was changed: fetch the bundle again")
 
 
 def load(folder: Path) -> tuple[Manifest, str]:
@@ -237,71 +277,103 @@ def load(folder: Path) -> tuple[Manifest, str]:
         ManifestError: no manifest there, a wrong one, or files that differ from it.
     """
     try:
-        raw = (folder / MANIFEST).read_bytes()
+        with (folder / MANIFEST).open("rb") as file:
+            raw = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
         message = f"{folder} holds no bundle: {error.strerror}"
-        raise ManifestError(message, "a bundle is a folder with a manifest.json; scripts/build_models makes two") from error
+        raise ManifestError(message, _FOLDER_HINT) from error
     manifest = parse(raw)
     check_files(manifest, folder)
     return manifest, digest(raw)
 
 
-def _problems(manifest: Manifest) -> Iterator[str]:
-    yield from _identity_problems(manifest)
-    yield from _file_problems(manifest)
-    yield from _contract_problems(manifest)
-
-
-def _identity_problems(manifest: Manifest) -> Iterator[str]:
-    if manifest.schema != SCHEMA:
-        yield f"schema {manifest.schema} is not known here; this side reads schema {SCHEMA}"
-    if not _NAME.fullmatch(manifest.name):
-        yield "name: 1 to 64 of a-z, 0-9 and hyphen"
-    if not _VERSION.fullmatch(manifest.version):
-        yield "version: three numbers, as 1.2.0"
-    for feature in manifest.requires:
+def _head_problems(head: _Head) -> Iterator[str]:
+    if head.schema != SCHEMA:
+        yield f"schema: {head.schema} is not known here; this side reads schema {SCHEMA}, update it first"
+    for feature in head.requires:
         if feature not in FEATURES and not feature.startswith("x-"):
             yield f"requires: {feature!r} is not a feature that this side has; update it first"
 
 
+def _problems(manifest: Manifest) -> Iterator[str]:
+    if not _NAME.fullmatch(manifest.name):
+        yield "name: 1 to 64 of a-z, 0-9 and hyphen, hyphens inside only"
+    if not _VERSION.fullmatch(manifest.version):
+        yield "version: three numbers, as 1.2.0"
+    yield from _file_problems(manifest)
+    yield from _variant_problems(manifest)
+    yield from _contract_problems(manifest)
+    if manifest.budget.rss_mb <= 0 or manifest.budget.latency_ms <= 0:
+        yield "budget: rss_mb and latency_ms must be above zero"
+    if manifest.retention_days < 0:
+        yield "retention_days: must not be below zero"
+
+
 def _file_problems(manifest: Manifest) -> Iterator[str]:
     for name, file in manifest.files.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or path.as_posix() != name or "\\" in name or name == MANIFEST:
-            yield f"files: {name!r} is not a plain relative path"
+        if not _FILE.fullmatch(name) or len(name) > _MAX_FILE_NAME or name == MANIFEST:
+            yield f"files: {name[:_MAX_FILE_NAME]!r} is not a plain relative path of letters, digits and . _ - /"
         if not _SHA256.fullmatch(file.sha256) or file.length < 0:
             yield f"files: {name!r} needs a SHA-256 in hex and a length"
-    named = [variant.file for variant in manifest.variants] + [golden.file for golden in manifest.goldens]
-    for name in (*named, manifest.reference, manifest.card):
+    for variant in manifest.variants:
+        if variant.file not in manifest.files:
+            yield f"variants: file {variant.file!r} of {variant.name} is not listed under files"
+    for golden in manifest.goldens:
+        if golden.file not in manifest.files:
+            yield f"goldens: file {golden.file!r} is not listed under files"
+    for field, name in (("reference", manifest.reference), ("card", manifest.card)):
         if name and name not in manifest.files:
-            yield f"files: {name!r} is used and not listed"
+            yield f"{field}: file {name!r} is not listed under files"
 
 
-def _contract_problems(manifest: Manifest) -> Iterator[str]:
+def _variant_problems(manifest: Manifest) -> Iterator[str]:
     names = [variant.name for variant in manifest.variants]
     if not names or len(set(names)) != len(names) or not VARIANTS.issuperset(names):
         yield f"variants: one or more of {', '.join(sorted(VARIANTS))}, each once"
+    for golden in manifest.goldens:
+        if not set(golden.expect) <= set(names):
+            yield f"goldens: {golden.file!r} expects something of a variant that is not there"
+        if any(expectation.margin < 0 for expectation in golden.expect.values()):
+            yield f"goldens: {golden.file!r} has a margin below zero"
+
+
+def _contract_problems(manifest: Manifest) -> Iterator[str]:
     if not manifest.operating_point.accept <= manifest.operating_point.reject:
         yield "operating_point: accept must not be above reject"
-    fits = {"image-anomaly": (ImageInput, AnomalyOutput), "window-classification": (WindowInput, ClassOutput)}
-    needs_input, needs_output = fits[manifest.task]
-    if not isinstance(manifest.input, needs_input) or not isinstance(manifest.output, needs_output):
+    if _TASKS[manifest.task] != (type(manifest.input), type(manifest.output)):
         yield f"task: {manifest.task} does not go with this input or output"
-    if isinstance(manifest.output, ClassOutput) and manifest.output.anomalous not in manifest.output.classes:
-        yield f"output: {manifest.output.anomalous!r} is not one of its classes"
-    yield from _input_problems(manifest.input)
-
-
-def _input_problems(contract: InputContract) -> Iterator[str]:
-    if isinstance(contract, ImageInput):
-        channels = 1 if contract.colour == "gray" else 3
-        if not (len(contract.mean) == len(contract.std) == channels) or 0 in contract.std:
-            yield f"input: mean and std need {channels} values each, std none of zero"
-        if not (0 < contract.width <= 8192 and 0 < contract.height <= 8192):
-            yield "input: width and height must lie between 1 and 8192"
+    if isinstance(manifest.output, ClassOutput):
+        classes = manifest.output.classes
+        if len(set(classes)) != len(classes) or manifest.output.anomalous not in classes:
+            yield f"output: classes must be there once each, and {manifest.output.anomalous!r} among them"
+    if isinstance(manifest.input, ImageInput):
+        yield from _image_problems(manifest.input)
     else:
-        size = contract.bands if contract.features == "log-power-spectrum" else contract.length
-        if len(contract.mean) not in (0, size) or len(contract.std) != len(contract.mean) or 0 in contract.std:
-            yield f"input: mean and std need {size} values each, std none of zero"
-        if not 0 < contract.bands <= contract.length // 2 or contract.length > 2**20:
-            yield "input: bands must lie between 1 and half of length, length at most 1048576"
+        yield from _window_problems(manifest.input)
+
+
+def _image_problems(contract: ImageInput) -> Iterator[str]:
+    channels = 1 if contract.colour == "gray" else 3
+    if not (len(contract.mean) == len(contract.std) == channels) or min(contract.std) <= 0:
+        yield f"input: mean and std need {channels} values each, std above zero"
+    if not (0 < contract.width <= _MAX_PIXELS and 0 < contract.height <= _MAX_PIXELS):
+        yield f"input: width and height must lie between 1 and {_MAX_PIXELS}"
+    if not 0 <= contract.pad_value <= 255:
+        yield "input: pad_value is a grey level, 0 to 255"
+    if contract.roi is not None and (min(contract.roi) < 0 or min(contract.roi[2:]) == 0):
+        yield "input: roi is left, top, width and height in pixels, none below zero, width and height above"
+
+
+def _window_problems(contract: WindowInput) -> Iterator[str]:
+    spectrum = contract.features == "log-power-spectrum"
+    size = contract.bands if spectrum else contract.length
+    if not 2 <= contract.length <= _MAX_WINDOW or contract.rate_hz <= 0:
+        yield f"input: length must lie between 2 and {_MAX_WINDOW}, rate_hz above zero"
+    if spectrum and not 0 < contract.bands <= contract.length // 2:
+        yield "input: bands must lie between 1 and half of length"
+    if (
+        len(contract.mean) not in (0, size)
+        or len(contract.std) != len(contract.mean)
+        or min(contract.std, default=1) <= 0
+    ):
+        yield f"input: mean and std need {size} values each or none, std above zero"

@@ -52,11 +52,15 @@ class Stream(StrEnum):
 
 
 class ClockState(StrEnum):
-    """What the gateway thinks of its own wall clock."""
+    """What the gateway thinks of its own wall clock. A state that is not known here is taken for `BEHIND`."""
 
     OK = "ok"
     BEHIND = "behind"
     """Earlier than a time this gateway has already seen: the wall time of such records is not to be trusted."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "ClockState | None":
+        return cls.BEHIND if isinstance(value, str) else None
 
 
 class FindingState(StrEnum):

@@ -5,27 +5,35 @@ for what is not finite. All counts are int64; all functions are pure.
 """
 
 import hashlib
-from typing import TypeAlias
+import math
+from typing import Annotated, TypeAlias
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from edge_protocol.errors import DecodeError, EdgesMismatch
+from edge_protocol.messages import Count
 
 Counts: TypeAlias = npt.NDArray[np.int64]
+
+MAX_REFERENCE_BYTES = 1024 * 1024
+MAX_EDGES = 1000
+SCHEMA = 1
 
 
 class SignalReference(msgspec.Struct, frozen=True):
     """A monitored quantity: its name, ascending bin edges and the counts of good samples, length `len(edges) + 2`."""
 
     name: str
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
+    edges: Annotated[tuple[float, ...], Meta(min_length=1, max_length=MAX_EDGES)]
+    counts: tuple[Count, ...]
 
     def __post_init__(self) -> None:
-        if not self.edges or any(a >= b for a, b in zip(self.edges, self.edges[1:], strict=False)):
-            message = f"signal {self.name!r}: edges must ascend"
+        ascend = all(low < high for low, high in zip(self.edges, self.edges[1:], strict=False))
+        if not self.edges or not ascend or not all(map(math.isfinite, self.edges)):
+            message = f"signal {self.name!r}: edges must be finite and ascend"
             raise ValueError(message)
         if len(self.counts) != len(self.edges) + 2 or min(self.counts) < 0:
             message = f"signal {self.name!r}: needs {len(self.edges) + 2} counts of zero or more"
@@ -37,6 +45,12 @@ class Reference(msgspec.Struct, frozen=True):
 
     signals: tuple[SignalReference, ...]
     schema: int = 1
+
+    def __post_init__(self) -> None:
+        names = [signal.name for signal in self.signals]
+        if len(set(names)) != len(names):
+            message = f"signals: each name once, not {', '.join(names)}"
+            raise ValueError(message)
 
     def canonical(self) -> bytes:
         """The one JSON form: this field order, shortest round-trip floats, no spaces."""
@@ -52,13 +66,20 @@ def load_reference(raw: bytes) -> Reference:
     """The reference in `raw`.
 
     Raises:
-        DecodeError: not a reference, or edges and counts that do not fit each other.
+        DecodeError: not a reference, of a later schema, too large, or edges and counts that do not fit each other.
     """
+    if len(raw) > MAX_REFERENCE_BYTES:
+        message = f"the drift reference has {len(raw)} bytes, at most {MAX_REFERENCE_BYTES} are taken"
+        raise DecodeError(message)
     try:
-        return msgspec.json.decode(raw, type=Reference)
-    except (msgspec.MsgspecError, ValueError) as error:
+        reference = msgspec.json.decode(raw, type=Reference)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         message = f"not a drift reference: {error}"
         raise DecodeError(message) from error
+    if reference.schema != SCHEMA:
+        message = f"schema {reference.schema} of a drift reference is not known here; update this side"
+        raise DecodeError(message)
+    return reference
 
 
 def make_signal(name: str, values: npt.ArrayLike, bins: int = 16) -> SignalReference:
@@ -99,8 +120,13 @@ def merge(left: Counts, right: Counts) -> Counts:
 
     Raises:
         EdgesMismatch: they were made on different numbers of bins.
+        OverflowError: a sum is beyond int64; `messages.Count` keeps honest and hostile panes far from there.
     """
-    return _same(left, right)[0] + right
+    total: Counts = _same(left, right)[0] + right
+    if total.size and (total < left).any():
+        message = "a sum of counts is beyond 2^63"
+        raise OverflowError(message)
+    return total
 
 
 def subtract(left: Counts, right: Counts) -> Counts:

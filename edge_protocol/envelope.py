@@ -1,21 +1,23 @@
-"""Signed bytes: what is signed is exactly what is carried, and the topic it is carried on. Pure functions, no I/O.
+r"""Signed bytes: what is signed is exactly what is carried, and the topic it is carried on. Pure functions, no I/O.
 
-    signed = b"lineside/v1\\0" + topic + b"\\0" + body
+    signed = b"lineside/v1\0" + topic + b"\0" + body
 
 The topic is part of what is signed, so a body cannot be played back as another gateway's or another stream's.
 """
 
 import hashlib
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from msgspec import Meta
 
 from edge_protocol.errors import DecodeError, SignatureError
 from edge_protocol.messages import MAX_MESSAGE_BYTES
+from edge_protocol.topics import check_topic
 
 ED25519 = "ed25519"
 ECDSA_P256 = "ecdsa-p256-sha256"
@@ -29,10 +31,10 @@ _PREFIX = b"lineside/v1\0"
 class Envelope(msgspec.Struct, array_like=True, frozen=True):
     """A body with the signature over it. `key_id` names the key, it does not vouch for it."""
 
-    alg: str
-    key_id: bytes
+    alg: Annotated[str, Meta(max_length=32)]
+    key_id: Annotated[bytes, Meta(min_length=8, max_length=8)]
     body: bytes
-    signature: bytes
+    signature: Annotated[bytes, Meta(max_length=128)]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -45,14 +47,27 @@ def key_id(key: PublicKey) -> bytes:
     return hashlib.sha256(der).digest()[:8]
 
 
+def signed_bytes(topic: str, body: bytes) -> bytes:
+    """What is signed when `body` is sent on `topic`."""
+    return _PREFIX + topic.encode() + b"\0" + body
+
+
 def seal(topic: str, body: bytes, key: PrivateKey) -> bytes:
-    """The message that carries `body` on `topic`, signed with `key` (Ed25519 or ECDSA P-256)."""
-    signed = _PREFIX + topic.encode() + b"\0" + body
+    """The message that carries `body` on `topic`, signed with `key` (Ed25519 or ECDSA P-256).
+
+    Raises:
+        ValueError: not a topic, or a message above `MAX_MESSAGE_BYTES`.
+    """
+    signed = signed_bytes(check_topic(topic), body)
     if isinstance(key, ed25519.Ed25519PrivateKey):
         alg, signature = ED25519, key.sign(signed)
     else:
         alg, signature = ECDSA_P256, key.sign(signed, ec.ECDSA(hashes.SHA256()))
-    return _encoder.encode(Envelope(alg, key_id(key.public_key()), body, signature))
+    message = _encoder.encode(Envelope(alg, key_id(key.public_key()), body, signature))
+    if len(message) > MAX_MESSAGE_BYTES:
+        problem = f"{len(message)} bytes for {topic} are above the limit of {MAX_MESSAGE_BYTES}"
+        raise ValueError(problem)
+    return message
 
 
 def unseal(topic: str, message: bytes, keys: Mapping[bytes, PublicKey]) -> Envelope:
@@ -65,10 +80,11 @@ def unseal(topic: str, message: bytes, keys: Mapping[bytes, PublicKey]) -> Envel
     envelope = peek(message)
     key = keys.get(envelope.key_id)
     if key is None:
-        problem = f"no key {envelope.key_id.hex()} is known for {topic}"
+        problem = f"no key {envelope.key_id.hex()} is known for {topic[:120]!r}"
         raise SignatureError(problem, "enrol the gateway again, or fetch the hub's current keys")
-    signed = _PREFIX + topic.encode() + b"\0" + envelope.body
     try:
+        # A topic with a zero byte could shift the border between topic and body.
+        signed = signed_bytes(check_topic(topic), envelope.body)
         if isinstance(key, ed25519.Ed25519PublicKey) and envelope.alg == ED25519:
             key.verify(envelope.signature, signed)
         elif isinstance(key, ec.EllipticCurvePublicKey) and envelope.alg == ECDSA_P256:
@@ -76,8 +92,8 @@ def unseal(topic: str, message: bytes, keys: Mapping[bytes, PublicKey]) -> Envel
         else:
             problem = f"key {envelope.key_id.hex()} does not sign with {envelope.alg!r}"
             raise SignatureError(problem)
-    except InvalidSignature as error:
-        problem = f"the signature of key {envelope.key_id.hex()} on {topic} is wrong"
+    except (InvalidSignature, ValueError) as error:
+        problem = f"the signature of key {envelope.key_id.hex()} on {topic[:120]!r} is wrong"
         raise SignatureError(problem) from error
     return envelope
 

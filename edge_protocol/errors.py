@@ -6,6 +6,8 @@
     ├── ManifestError     refuse the bundle; the message names the field and the cure
     ├── EdgesMismatch     refuse to merge: the counters were made on other edges
     └── LinkError         try again later
+
+A class says what to do next, never where it happened.
 """
 
 

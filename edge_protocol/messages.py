@@ -4,17 +4,33 @@ A message is MessagePack: a map with the fields' names. Fields are only ever add
 reader skips what it does not know. Times are UTC microseconds; `mono_us` counts from the machine's boot.
 """
 
-from typing import Any, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from edge_protocol.codes import ClockState, Verdict
 from edge_protocol.errors import DecodeError
-from edge_protocol.ranges import Ranges
+from edge_protocol.ranges import Ranges, is_normal
 
 SCHEMA = 1
 MAX_MESSAGE_BYTES = 256 * 1024
 """A message above this is refused before it is parsed; a broker's default limit is 256 MB, ours is what we need."""
+
+Natural: TypeAlias = Annotated[int, Meta(ge=0, le=2**62)]
+"""A count, a number of a row or a time: it and a sum of two fit every database's integer."""
+
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**40)]
+"""A counter of one pane: a million of these still add up exactly."""
+
+Finite: TypeAlias = Annotated[float, Meta(ge=-1e300, le=1e300)]
+Text: TypeAlias = Annotated[str, Meta(pattern=r"\A[^\0]*\Z")]
+"""Any text but one with U+0000, which PostgreSQL does not store."""
+
+Name: TypeAlias = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,39}\Z")]
+"""A stream or a kind of record; these also stand in topics."""
+
+GatewayId: TypeAlias = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,40}\Z")]
 
 T = TypeVar("T")
 
@@ -22,69 +38,80 @@ T = TypeVar("T")
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of what is sent on a topic of its own."""
 
-    schema: int = SCHEMA
+    schema: int = 1
+    """Absent on the wire means 1, also to a reader of later schemas."""
+
+
+def _check_ranges(**fields: Ranges) -> None:
+    for name, ranges in fields.items():
+        if not is_normal(ranges):
+            message = f"{name}: ranges must ascend from 1 without touching"
+            raise ValueError(message)
 
 
 class Time(msgspec.Struct, frozen=True):
     """The pair that ties a gateway's monotonic time to its wall clock, for one uninterrupted run of that clock."""
 
-    boot: str
-    run: int
-    wall_us: int
-    mono_us: int
+    boot: Text
+    run: Natural
+    wall_us: Natural
+    mono_us: Natural
     clock: ClockState = ClockState.OK
 
 
 class StreamAccount(msgspec.Struct, frozen=True):
     """One stream of one epoch as its gateway sees it: 1…produced were made, `held` are on its disk without receipt."""
 
-    epoch: int
-    stream: str
-    produced: int
+    epoch: Natural
+    stream: Name
+    produced: Natural
     held: Ranges = ()
     declared: Ranges = ()
+
+    def __post_init__(self) -> None:
+        _check_ranges(held=self.held, declared=self.declared)
 
 
 class PipelineState(msgspec.Struct, frozen=True):
     """A pipeline's running totals since the gateway's database was made. Latencies in milliseconds."""
 
-    name: str
-    model: str = ""
-    version: str = ""
-    digest: str = ""
-    variant: str = ""
-    triggers: int = 0
-    verdicts: dict[str, int] = {}
-    p50_ms: float = 0.0
-    p99_ms: float = 0.0
+    name: Text
+    model: Text = ""
+    version: Text = ""
+    digest: Text = ""
+    variant: Text = ""
+    triggers: Natural = 0
+    verdicts: dict[Text, Natural] = {}
+    p50_ms: Finite = 0.0
+    p99_ms: Finite = 0.0
     ready: bool = False
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a gateway stands and what it is labelled with."""
 
-    tenant: str = "default"
-    enterprise: str = ""
-    site: str = ""
-    area: str = ""
-    line: str = ""
-    cell: str = ""
-    timezone: str = "UTC"
-    labels: dict[str, str] = {}
+    tenant: Text = "default"
+    enterprise: Text = ""
+    site: Text = ""
+    area: Text = ""
+    line: Text = ""
+    cell: Text = ""
+    timezone: Text = "UTC"
+    labels: dict[Text, Text] = {}
 
 
 class GatewayState(Message, frozen=True, kw_only=True):
     """`up/state`, signed and retained: who the gateway is, what runs there and what it has to account for."""
 
-    gateway: str
-    agent_version: str
+    gateway: GatewayId
+    agent_version: Text
     place: Place
     time: Time
-    sent_us: int
+    sent_us: Natural
     streams: tuple[StreamAccount, ...] = ()
     pipelines: tuple[PipelineState, ...] = ()
-    features: tuple[str, ...] = ()
-    config_digest: str = ""
+    features: tuple[Text, ...] = ()
+    config_digest: Text = ""
 
 
 class Link(Message, frozen=True, kw_only=True):
@@ -101,12 +128,16 @@ class Receipt(Message, frozen=True, kw_only=True):
     among the `conflicts`. A restored disk may have given the other numbers to other rows.
     """
 
-    gateway: str
-    epoch: int
-    stream: str
+    gateway: GatewayId
+    epoch: Natural
+    stream: Name
     committed: Ranges = ()
     conflicts: Ranges = ()
-    hub_us: int = 0
+    hub_us: Natural = 0
+
+    def __post_init__(self) -> None:
+        _check_ranges(committed=self.committed, conflicts=self.conflicts)
+
     answers: Ranges = ()
 
 
@@ -117,99 +148,99 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 class Gap(Record, frozen=True, kw_only=True, tag="gap"):
     """Records `first…last` of a stream that will never arrive, and why: the declared part of the account."""
 
-    epoch: int
-    stream: str
-    first: int
-    last: int
-    reason: str
+    epoch: Natural
+    stream: Name
+    first: Natural
+    last: Natural
+    reason: Text
 
 
 class Started(Record, frozen=True, kw_only=True, tag="started"):
     """The agent began to run; `clean` tells whether the run before it ended by being asked to."""
 
-    agent_version: str
+    agent_version: Text
     clean: bool
-    recovered: int = 0
+    recovered: Natural = 0
     clock: ClockState = ClockState.OK
 
 
 class Stopped(Record, frozen=True, kw_only=True, tag="stopped"):
     """The agent was asked to stop and did."""
 
-    reason: str = ""
+    reason: Text = ""
 
 
 class Uncertain(Record, frozen=True, kw_only=True, tag="uncertain"):
     """After a power cut: triggers in this interval may have been answered on the line without a record."""
 
-    from_us: int
-    to_us: int
-    first_trigger: int
-    last_trigger: int
-    reason: str
+    from_us: Natural
+    to_us: Natural
+    first_trigger: Natural
+    last_trigger: Natural
+    reason: Text
 
 
 class Fault(Record, frozen=True, kw_only=True, tag="fault"):
     """Something in the agent or around it is wrong or right again: a source, an output, the disk, the clock."""
 
-    part: str
-    name: str
-    reason: str
+    part: Text
+    name: Text
+    reason: Text
     active: bool
-    detail: str = ""
+    detail: Text = ""
 
 
 class Label(Record, frozen=True, kw_only=True, tag="label"):
     """What a person or a later station says a part really was."""
 
-    epoch: int
-    trigger: int
-    pipeline: str
+    epoch: Natural
+    trigger: Natural
+    pipeline: Text
     verdict: Verdict
-    actor: str
-    note: str = ""
-    part: str = ""
+    actor: Text
+    note: Text = ""
+    part: Text = ""
 
 
 class Capture(Record, frozen=True, kw_only=True, tag="capture"):
     """An input that was kept: its digest, why it was chosen and with which probability it would have been."""
 
-    epoch: int
-    trigger: int
-    pipeline: str
-    digest: str
-    length: int
-    reason: str
-    inclusion_probability: float
+    epoch: Natural
+    trigger: Natural
+    pipeline: Text
+    digest: Text
+    length: Natural
+    reason: Text
+    inclusion_probability: Annotated[float, Meta(ge=0, le=1)]
 
 
 class Outcome(Record, frozen=True, kw_only=True, tag="outcome"):
     """One attempt of an output to tell the line a verdict."""
 
-    epoch: int
-    trigger: int
-    output: str
+    epoch: Natural
+    trigger: Natural
+    output: Text
     ok: bool
-    latency_us: int = 0
-    detail: str = ""
+    latency_us: Natural = 0
+    detail: Text = ""
 
 
 class Pane(Record, frozen=True, kw_only=True, tag="pane"):
     """Exact counters of one pipeline between two cuts: `counts[signal]` on the edges of the reference `reference`."""
 
-    pipeline: str
-    bundle: str
-    reference: str
-    opened_us: int
-    closed_us: int
-    n: int
-    counts: dict[str, tuple[int, ...]]
+    pipeline: Text
+    bundle: Text
+    reference: Text
+    opened_us: Natural
+    closed_us: Natural
+    n: Natural
+    counts: dict[Text, tuple[Count, ...]]
 
 
 class Metrics(Record, frozen=True, kw_only=True, tag="metrics"):
     """Numbers of the agent at one moment, by name; units are in the names."""
 
-    values: dict[str, float]
+    values: dict[Text, float]
 
 
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,16 +250,21 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
 
 
-AnyRecord = (
-    Gap | Started | Stopped | Uncertain | Fault | Label | Capture | Outcome | Pane | Metrics
-)
-KINDS = {
-    record.__struct_config__.tag: record
+class _Kind(msgspec.Struct):
+    """What can be read of a record of any kind."""
+
+    kind: Name
+
+
+AnyRecord: TypeAlias = Gap | Started | Stopped | Uncertain | Fault | Label | Capture | Outcome | Pane | Metrics
+KINDS: dict[str, type[Record]] = {
+    str(record.__struct_config__.tag): record
     for record in (Gap, Started, Stopped, Uncertain, Fault, Label, Capture, Outcome, Pane, Metrics)
 }
 
 _encoder = msgspec.msgpack.Encoder()
-_records = msgspec.msgpack.Decoder(AnyRecord)
+_records: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(AnyRecord)
+_kinds = msgspec.msgpack.Decoder(_Kind)
 
 
 def encode(message: msgspec.Struct) -> bytes:
@@ -275,8 +311,6 @@ def decode_record(payload: bytes) -> "AnyRecord | Unknown":
 
 def _kind_of(payload: bytes) -> str | None:
     try:
-        fields: Any = msgspec.msgpack.decode(payload)
+        return _kinds.decode(payload).kind
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
-    kind = fields.get("kind") if isinstance(fields, dict) else None
-    return kind if isinstance(kind, str) else None

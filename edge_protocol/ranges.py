@@ -1,6 +1,7 @@
 """Sets of sequence numbers as sorted, disjoint, inclusive ranges: the arithmetic of the account.
 
-A value is a tuple of `(first, last)` pairs in normal form: ascending, not touching. Pure functions only.
+A value is a tuple of `(first, last)` pairs in normal form: ascending, not touching. Pure functions only, each linear
+in the number of pairs: they also work on what a stranger sent.
 """
 
 from collections.abc import Iterable
@@ -9,6 +10,18 @@ from typing import TypeAlias
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
 EMPTY: Ranges = ()
+LAST = 2**62
+"""No sequence number is above this."""
+
+
+def is_normal(pairs: Ranges) -> bool:
+    """Whether `pairs` are in normal form and hold numbers from 1 to `LAST` only."""
+    free = 1
+    for first, last in pairs:
+        if not free <= first <= last:
+            return False
+        free = last + 2
+    return not pairs or pairs[-1][1] <= LAST
 
 
 def normal(pairs: Iterable[tuple[int, int]]) -> Ranges:
@@ -30,17 +43,22 @@ def union(left: Ranges, right: Ranges) -> Ranges:
 def subtract(left: Ranges, right: Ranges) -> Ranges:
     """Numbers in `left` and not in `right`."""
     result: list[tuple[int, int]] = []
+    at = 0
     for first, last in left:
         start = first
-        for low, high in right:
-            if high < start or low > last:
-                continue
+        while at < len(right) and right[at][1] < start:
+            at += 1
+        # The last range looked at may reach into the next pair of `left`, so `at` stays on it.
+        look = at
+        while look < len(right) and right[look][0] <= last:
+            low, high = right[look]
             if low > start:
                 result.append((start, low - 1))
             start = high + 1
+            at, look = look, look + 1
         if start <= last:
             result.append((start, last))
-    return normal(result)
+    return tuple(result)
 
 
 def intersect(left: Ranges, right: Ranges) -> Ranges:

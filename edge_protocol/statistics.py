@@ -1,9 +1,11 @@
 """How far live counters are from their reference. The same pure functions judge on the gateway and on the hub."""
 
 import math
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from edge_protocol.codes import FindingState
 from edge_protocol.counters import Counts
@@ -14,6 +16,10 @@ MIN_COUNT = 500
 
 PSI_DRIFT = 0.25
 """The population stability index from which the field speaks of a major shift (Siddiqi 2006)."""
+
+Shares: TypeAlias = npt.NDArray[np.float64]
+
+_EPSILON = 1e-15
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -48,20 +54,28 @@ def chi_square(reference: Counts, live: Counts) -> tuple[float, float]:
     table = np.stack([reference, live]).astype(np.float64)
     table = table[:, table.sum(axis=0) > 0]
     total = table.sum()
-    if total == 0 or table.shape[1] < 2 or not table.sum(axis=1).all():
+    degrees = table.shape[1] - 1
+    if degrees < 1 or not table.sum(axis=1).all():
         return 0.0, 1.0
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / total
     statistic = float(((table - expected) ** 2 / expected).sum())
-    return statistic, chi_square_tail(statistic, table.shape[1] - 1)
+    return statistic, chi_square_tail(statistic, degrees)
 
 
 def chi_square_tail(statistic: float, degrees: int) -> float:
-    """P(X² ≥ statistic) for `degrees` degrees of freedom: Q(k/2, x/2) by series or continued fraction (Lentz)."""
+    """P(X² ≥ statistic) for `degrees` degrees of freedom: Q(k/2, x/2) by series or continued fraction (Lentz).
+
+    Raises:
+        ValueError: fewer than one degree of freedom, or a statistic that is not a number.
+    """
+    if degrees < 1 or math.isnan(statistic):
+        message = f"no χ² distribution has a value {statistic} with {degrees} degrees of freedom"
+        raise ValueError(message)
     a, x = degrees / 2, statistic / 2
-    if x <= 0:
-        return 1.0
+    if x <= 0 or math.isinf(x):
+        return 1.0 if x <= 0 else 0.0
     scale = math.exp(-x + a * math.log(x) - math.lgamma(a))
-    return 1.0 - scale * _series(a, x) if x < a + 1 else scale * _fraction(a, x)
+    return max(0.0, 1.0 - scale * _series(a, x)) if x < a + 1 else min(1.0, scale * _fraction(a, x))
 
 
 def compare(reference: Counts, live: Counts, *, min_count: int = MIN_COUNT, psi_drift: float = PSI_DRIFT) -> Finding:
@@ -70,8 +84,10 @@ def compare(reference: Counts, live: Counts, *, min_count: int = MIN_COUNT, psi_
     Raises:
         EdgesMismatch: different numbers of bins.
     """
+    _same(reference, live)
     n = int(live.sum())
-    if n < min_count:
+    # A reference without a sample has nothing to compare with, however much comes in.
+    if n < max(min_count, 1) or not reference.sum():
         return Finding(FindingState.INSUFFICIENT, n)
     index = psi(reference, live)
     statistic, p_value = chi_square(reference, live)
@@ -79,7 +95,7 @@ def compare(reference: Counts, live: Counts, *, min_count: int = MIN_COUNT, psi_
     return Finding(state, n, index, statistic, p_value)
 
 
-def _shares(reference: Counts, live: Counts) -> tuple[Counts, Counts]:
+def _shares(reference: Counts, live: Counts) -> tuple[Shares, Shares]:
     _same(reference, live)
     size = reference.size
     return (reference + 0.5) / (reference.sum() + 0.5 * size), (live + 0.5) / (live.sum() + 0.5 * size)
@@ -94,7 +110,7 @@ def _same(reference: Counts, live: Counts) -> None:
 def _series(a: float, x: float) -> float:
     term = total = 1 / a
     n = a
-    while abs(term) > abs(total) * 1e-16:
+    while abs(term) > abs(total) * _EPSILON / 10:
         n += 1
         term *= x / n
         total += term
@@ -113,6 +129,6 @@ def _fraction(a: float, x: float) -> float:
         c = b + factor / c or tiny
         step = c * d
         result *= step
-        if abs(step - 1) < 1e-16:
+        if abs(step - 1) < _EPSILON:
             break
     return result
