@@ -5,7 +5,7 @@ SQLite by default, PostgreSQL by URL; the statements are the same. Nothing outsi
 
 import fcntl
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from cloud_hub.errors import StorageError, ValueRefused
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
+RowTuple: TypeAlias = tuple[Any, ...]
 
 _BUSY_S = 30
 _BEGIN = "lineside_begin"
@@ -101,30 +102,45 @@ def insert(connection: Connection, table: Table) -> Insert:
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
-def put(connection: Connection, table: Table, values: Mapping[str, Any], keep: Iterable[str] = ()) -> None:
-    """Insert a row, or set it to `values` where its primary key is there; the columns in `keep` stay as they were."""
-    key = [column.name for column in table.primary_key]
-    statement = insert(connection, table).values(**values)
-    changed = {name: statement.excluded[name] for name in values if name not in {*key, *keep}}
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
+def put(connection: Connection, table: Table, *rows: Mapping[str, Any], add: str = "") -> None:
+    """Insert rows of equal columns; where the primary key is there, the other columns are set to the new values.
+
+    The column named by `add` is added to instead.
+    """
+    if rows:
+        statement = _upsert(connection.dialect.name, table, tuple(rows[0]), add)
+        connection.execute(statement, [dict(row) for row in rows])
 
 
-def insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> int:
-    """Insert many rows, past those whose key is there, and say how many were new.
+def insert_rows(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[RowTuple], *, past_known: bool = False
+) -> None:
+    """Insert many rows; those whose key is there are an error, or with `past_known` left alone.
 
     The driver gets the tuples as they are: SQLAlchemy's own way costs more than the database does.
     """
-    if not rows:
-        return 0
-    sql = _insert_sql(connection.dialect, table, tuple(columns))
-    return connection.exec_driver_sql(sql, list(rows)).rowcount
+    if rows:
+        sql = _insert_sql(connection.dialect, table, tuple(columns))
+        connection.exec_driver_sql(f"{sql} ON CONFLICT DO NOTHING" if past_known else sql, list(rows))
 
 
 @lru_cache(maxsize=64)
 def _insert_sql(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> str:
-    make = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-    statement = make(table).values(dict.fromkeys(columns)).on_conflict_do_nothing()
-    return str(statement.compile(dialect=dialect, column_keys=list(columns)))
+    # Written out, for a compiled INSERT has the table's order of columns and the tuples have the caller's.
+    quote = dialect.identifier_preparer.quote
+    names = ", ".join(quote(table.c[name].name) for name in columns)
+    marks = ", ".join(["?" if dialect.paramstyle == "qmark" else "%s"] * len(columns))
+    return f"INSERT INTO {quote(table.name)} ({names}) VALUES ({marks})"  # noqa: S608 (names of our own schema)
+
+
+@lru_cache(maxsize=64)
+def _upsert(dialect: str, table: Table, columns: tuple[str, ...], add: str) -> Insert:
+    statement = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    key = [column.name for column in table.primary_key]
+    changed: dict[str, Any] = {name: statement.excluded[name] for name in columns if name not in {*key, add}}
+    if add:
+        changed[add] = table.c[add] + statement.excluded[add]
+    return statement.on_conflict_do_update(index_elements=key, set_=changed)
 
 
 def _tune(dbapi: Any, _record: object) -> None:

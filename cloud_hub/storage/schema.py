@@ -129,9 +129,9 @@ cursors = Table(
     "cursors", metadata,
     _key("gateway"), _key("epoch", BigInteger), _key("stream"), _tenant(),
     Column("archived", LargeBinary, nullable=False), Column("declared", LargeBinary, nullable=False),
-    _long("rows", "0"), _long("resent", "0"), _long("conflicting", "0"), _long("updated_us"),
+    _long("resent", "0"), _long("conflicting", "0"), _long("updated_us"),
 )  # fmt: skip
-"""Which identities are here (`archived`, ranges), which will never come (`declared`), how many rows were written."""
+"""Which identities are here (`archived`, ranges), which will never come (`declared`), how many rows came again."""
 
 gaps = Table(
     "gaps", metadata,

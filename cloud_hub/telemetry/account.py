@@ -3,7 +3,6 @@
 `produced` and `held` are what the gateway signed last, the rest is what lies here. Reads only, changes nothing.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -33,8 +32,8 @@ class StreamLine(msgspec.Struct, frozen=True):
 class Account(msgspec.Struct, frozen=True):
     """The account of one gateway as of its last signed state.
 
-    `balanced`: nothing is lost, no verdict is doubled, and as many rows were written as the cursors say.
-    `resent` rows came again and changed nothing. `doubled_verdicts` is None where rows were not counted (`deep`).
+    `balanced`: nothing is lost and, where rows were counted (`deep`), as many are here as the cursors say and no
+    verdict is doubled. `resent` rows came again and changed nothing. `doubled_verdicts` is None without counting.
     """
 
     gateway: str
@@ -55,7 +54,6 @@ class Cursor(msgspec.Struct, frozen=True):
 
     archived: Ranges = EMPTY
     declared: Ranges = EMPTY
-    rows: int = 0
     resent: int = 0
 
     @property
@@ -65,16 +63,16 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 def account(connection: Connection, gateway: str, *, deep: bool = True) -> Account:
-    """The account of `gateway`. `deep` counts every row; without it the counts kept with the rows are taken."""
+    """The account of `gateway`. `deep` counts every row; without it the cursors written with the rows are taken."""
     state, as_of_us = last_state(connection, gateway)
     told = {(line.epoch, line.stream): line for line in state.streams} if state is not None else {}
     known = cursors_of(connection, gateway)
-    rows = _count_rows(connection, gateway) if deep else {key: cursor.rows for key, cursor in known.items()}
+    rows = _count_rows(connection, gateway) if deep else None
     lines = tuple(
         stream_line(*key, told.get(key), known.get(key, Cursor())) for key in sorted(told.keys() | known.keys())
     )
     doubled = _doubled(connection, gateway) if deep else None
-    written = all(rows.get(key, 0) == ranges.count(cursor.archived) for key, cursor in known.items())
+    here = {key: n for key, cursor in known.items() if (n := ranges.count(cursor.archived))}
     lost = sum(line.lost for line in lines)
     return Account(
         gateway=gateway,
@@ -83,7 +81,7 @@ def account(connection: Connection, gateway: str, *, deep: bool = True) -> Accou
         buffered=sum(line.buffered for line in lines),
         declared=sum(line.declared for line in lines),
         lost=lost,
-        balanced=lost == 0 and not doubled and written,
+        balanced=lost == 0 and not doubled and rows in (None, here),
         resent=sum(cursor.resent for cursor in known.values()),
         doubled_verdicts=doubled,
         streams=lines,
@@ -134,10 +132,7 @@ def last_state(connection: Connection, gateway: str) -> tuple[GatewayState | Non
 def cursors_of(connection: Connection, gateway: str) -> dict[tuple[int, str], Cursor]:
     """What is here of `gateway`, by (epoch, stream)."""
     rows = connection.execute(select(cursors).where(cursors.c.gateway == gateway)).all()
-    return {
-        (row.epoch, row.stream): Cursor(unpack(row.archived), unpack(row.declared), row.rows, row.resent)
-        for row in rows
-    }
+    return {(row.epoch, row.stream): Cursor(unpack(row.archived), unpack(row.declared), row.resent) for row in rows}
 
 
 def pack(value: Ranges) -> bytes:
@@ -150,7 +145,7 @@ def unpack(raw: bytes) -> Ranges:
     return msgspec.msgpack.decode(raw, type=Ranges)
 
 
-def _count_rows(connection: Connection, gateway: str) -> Mapping[tuple[int, str], int]:
+def _count_rows(connection: Connection, gateway: str) -> dict[tuple[int, str], int]:
     of_verdicts = select(verdicts.c.epoch, func.count()).where(verdicts.c.gateway == gateway).group_by(verdicts.c.epoch)
     of_records = (
         select(records.c.epoch, records.c.stream, func.count())

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, RowMapping, select, tuple_
+from sqlalchemy import Connection, RowMapping, insert, select, tuple_
 
-from cloud_hub.storage.database import insert, insert_rows, put
+from cloud_hub.storage.database import RowTuple, insert_rows, put
 from cloud_hub.storage.schema import batches, cursors, quarantine
 from cloud_hub.telemetry import derived
 from cloud_hub.telemetry.account import pack, unpack
-from cloud_hub.telemetry.rows import RowTuple, between, of_stream
+from cloud_hub.telemetry.rows import SHAPES, ContextIds, between, intern, of_stream
 from cloud_hub.telemetry.verify import MAX_RANGES, BatchArrival, Refusal, Refused
 from edge_protocol import ranges
 from edge_protocol.messages import Gap
@@ -55,9 +55,16 @@ class _Cursor:
     tenant: str
     archived: Ranges = EMPTY
     declared: Ranges = EMPTY
-    rows: int = 0
     resent: int = 0
     conflicting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """Rows of a batch that are not archived yet."""
+
+    arrival: BatchArrival
+    rows: list[RowTuple]
 
 
 @dataclass(slots=True)
@@ -66,6 +73,7 @@ class _Work:
 
     now_us: int
     cursors: dict[Key, _Cursor]
+    new: list[_New] = field(default_factory=list)
     totals: derived.Totals = field(default_factory=Counter)
 
 
@@ -75,29 +83,35 @@ def write(connection: Connection, arrivals: Sequence[BatchArrival], now_us: int)
     if not arrivals:
         return outcome
     work = _Work(now_us, _load(connection, _keys(arrivals), now_us))
+    contexts = intern(connection, arrivals)
     for arrival in arrivals:
         try:
-            outcome.answers.append(_archive(connection, work, arrival))
-        except Refused as refused:  # raised before anything of this batch was written
+            outcome.answers.append(_archive(connection, work, arrival, contexts))
+        except Refused as refused:  # raised before anything of this batch was noted
             outcome.refused.append((arrival, refused))
+    _flush(connection, work)
     _save(connection, work)
     return outcome
 
 
-def _archive(connection: Connection, work: _Work, arrival: BatchArrival) -> Answer:
+def _archive(connection: Connection, work: _Work, arrival: BatchArrival, contexts: ContextIds) -> Answer:
     batch, cursor = arrival.batch, work.cursors[_key(arrival)]
-    shape = of_stream(batch.stream)
     span: Ranges = ((batch.rows[0].seq, batch.rows[-1].seq),)
     archived = ranges.union(cursor.archived, span)
     if len(archived) + len(cursor.declared) > MAX_RANGES:
         detail = f"{batch.stream} of epoch {batch.epoch} would lie in more than {MAX_RANGES} pieces"
         raise Refused(Refusal.SCATTERED, detail)
-    rows = shape.rows(connection, arrival)
+    shape = of_stream(batch.stream)
+    rows = shape.rows(arrival, contexts)
     seen = ranges.intersect(cursor.archived, span)
+    if seen:
+        _flush(connection, work)  # what is compared with may have come in this very transaction
     conflicts = shape.conflicts(connection, batch, rows, seen) if seen else EMPTY
-    new = ranges.subtract(span, seen)
-    if new:
-        _add(connection, work, arrival, between(rows, new))
+    if new := between(rows, ranges.subtract(span, seen)):
+        work.new.append(_New(arrival, new))
+        gaps = derived.gaps_in(arrival)
+        for gap in (gaps[row[0]] for row in new if row[0] in gaps):
+            _declare(work.cursors[(batch.gateway, gap.epoch, gap.stream)], gap)
     cursor.archived = archived
     cursor.resent += ranges.count(seen) - ranges.count(conflicts)
     if conflicts:
@@ -106,13 +120,19 @@ def _archive(connection: Connection, work: _Work, arrival: BatchArrival) -> Answ
     return Answer(batch.gateway, batch.epoch, batch.stream, ranges.union(archived, cursor.declared), conflicts, span)
 
 
-def _add(connection: Connection, work: _Work, arrival: BatchArrival, new: list[RowTuple]) -> None:
-    batch, cursor = arrival.batch, work.cursors[_key(arrival)]
-    batch_id = _write_batch(connection, arrival, len(new), work.now_us)
-    cursor.rows += of_stream(batch.stream).write(connection, arrival, batch_id, new)
-    work.totals.update(derived.count(arrival, new))
-    for gap in derived.derive(connection, arrival, new):
-        _declare(work.cursors[(batch.gateway, gap.epoch, gap.stream)], gap)
+def _flush(connection: Connection, work: _Work) -> None:
+    """Write the new rows gathered so far: batches first, for rows carry their batch's number."""
+    if not work.new:
+        return
+    headers = [_header(new.arrival, len(new.rows), work.now_us) for new in work.new]
+    ids = connection.execute(_INSERT_BATCHES, headers).scalars().all()
+    numbered = [(new.arrival, batch_id, new.rows) for new, batch_id in zip(work.new, ids, strict=True)]
+    for shape in SHAPES:
+        shape.write(connection, [each for each in numbered if of_stream(each[0].batch.stream) is shape])
+    for arrival, _, rows in numbered:
+        work.totals.update(derived.count(arrival, rows))
+    derived.write(connection, [(arrival, rows) for arrival, _, rows in numbered])
+    work.new = []
 
 
 def _declare(cursor: _Cursor, gap: Gap) -> None:
@@ -121,18 +141,20 @@ def _declare(cursor: _Cursor, gap: Gap) -> None:
         cursor.declared = declared
 
 
-def _write_batch(connection: Connection, arrival: BatchArrival, added: int, now_us: int) -> int:
+_INSERT_BATCHES = insert(batches).returning(batches.c.id, sort_by_parameter_order=True)
+
+
+def _header(arrival: BatchArrival, added: int, now_us: int) -> dict[str, Any]:
     batch, sealed, time = arrival.batch, arrival.envelope, arrival.batch.time
     times = [row.at_us for row in batch.rows]
-    statement = insert(connection, batches).values(
-        tenant=arrival.tenant, gateway=batch.gateway, epoch=batch.epoch, stream=batch.stream,
-        first=batch.rows[0].seq, last=batch.rows[-1].seq, added=added,
-        first_us=min(times), last_us=max(times), received_us=now_us,
-        boot=time.boot, run=time.run, wall_us=time.wall_us, mono_us=time.mono_us, clock=time.clock,
-        config=batch.config.hex(), digest=arrival.digest, signature=sealed.signature, alg=sealed.alg,
-        key_id=sealed.key_id.hex(),
-    )  # fmt: skip
-    return int(connection.execute(statement.returning(batches.c.id)).scalar_one())
+    return {
+        "tenant": arrival.tenant, "gateway": batch.gateway, "epoch": batch.epoch, "stream": batch.stream,
+        "first": batch.rows[0].seq, "last": batch.rows[-1].seq, "added": added,
+        "first_us": min(times), "last_us": max(times), "received_us": now_us,
+        "boot": time.boot, "run": time.run, "wall_us": time.wall_us, "mono_us": time.mono_us, "clock": time.clock,
+        "config": batch.config.hex(), "digest": arrival.digest, "signature": sealed.signature, "alg": sealed.alg,
+        "key_id": sealed.key_id.hex(),
+    }  # fmt: skip
 
 
 def _set_aside(connection: Connection, arrival: BatchArrival, conflicts: Ranges, now_us: int) -> None:
@@ -146,7 +168,7 @@ def _set_aside(connection: Connection, arrival: BatchArrival, conflicts: Ranges,
         arrival.message,
     )  # fmt: skip
     names = ("tenant", "gateway", "epoch", "stream", "received_us", "reason", "conflicts", "digest", "message")
-    insert_rows(connection, quarantine, names, [row])
+    insert_rows(connection, quarantine, names, [row], past_known=True)
 
 
 def _load(connection: Connection, tenants: dict[Key, str], now_us: int) -> dict[Key, _Cursor]:
@@ -154,7 +176,7 @@ def _load(connection: Connection, tenants: dict[Key, str], now_us: int) -> dict[
     found = _select(connection, tenants)
     if missing := [(*key, tenants[key], pack(EMPTY), pack(EMPTY), now_us) for key in tenants if key not in found]:
         names = ("gateway", "epoch", "stream", "tenant", "archived", "declared", "updated_us")
-        insert_rows(connection, cursors, names, missing)
+        insert_rows(connection, cursors, names, missing, past_known=True)
         found = _select(connection, tenants)
     return found
 
@@ -166,19 +188,19 @@ def _select(connection: Connection, keys: Iterable[Key]) -> dict[Key, _Cursor]:
 
 
 def _cursor(row: RowMapping) -> _Cursor:
-    return _Cursor(
-        row["tenant"], unpack(row["archived"]), unpack(row["declared"]), row["rows"], row["resent"], row["conflicting"]
-    )
+    return _Cursor(row["tenant"], unpack(row["archived"]), unpack(row["declared"]), row["resent"], row["conflicting"])
 
 
 def _save(connection: Connection, work: _Work) -> None:
-    for (gateway, epoch, stream), cursor in work.cursors.items():
-        values: dict[str, Any] = {
+    rows = (
+        {
             "gateway": gateway, "epoch": epoch, "stream": stream, "tenant": cursor.tenant,
-            "archived": pack(cursor.archived), "declared": pack(cursor.declared), "rows": cursor.rows,
-            "resent": cursor.resent, "conflicting": cursor.conflicting, "updated_us": work.now_us,
-        }  # fmt: skip
-        put(connection, cursors, values)
+            "archived": pack(cursor.archived), "declared": pack(cursor.declared), "resent": cursor.resent,
+            "conflicting": cursor.conflicting, "updated_us": work.now_us,
+        }
+        for (gateway, epoch, stream), cursor in work.cursors.items()
+    )  # fmt: skip
+    put(connection, cursors, *rows)
     derived.add_totals(connection, work.totals)
 
 
@@ -187,7 +209,7 @@ def _keys(arrivals: Iterable[BatchArrival]) -> dict[Key, str]:
     keys: dict[Key, str] = {}
     for arrival in arrivals:
         keys[_key(arrival)] = arrival.tenant
-        for gap in derived.gaps_in(arrival):
+        for gap in derived.gaps_in(arrival).values():
             keys[(arrival.batch.gateway, gap.epoch, gap.stream)] = arrival.tenant
     return keys
 

@@ -3,12 +3,12 @@
 A shape makes tuples of a batch, says which of them contradict what is archived, and writes those that are new.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, tuple_
 
-from cloud_hub.storage.database import insert_rows
+from cloud_hub.storage.database import RowTuple, insert_rows
 from cloud_hub.storage.schema import contexts, records, verdicts
 from cloud_hub.telemetry.verify import BatchArrival, Reading
 from edge_protocol import ranges
@@ -17,8 +17,11 @@ from edge_protocol.codes import Stream
 from edge_protocol.messages import KINDS, Unknown
 from edge_protocol.ranges import Ranges
 
-RowTuple: TypeAlias = tuple[Any, ...]
-"""A row by column, the sequence number first."""
+Numbered: TypeAlias = tuple[BatchArrival, int, Sequence[RowTuple]]
+"""New rows of a batch and the batch's number. A row is a tuple that begins with its sequence number."""
+
+ContextIds: TypeAlias = Mapping[tuple[str, Context], int]
+"""The number of a context of a gateway."""
 
 MALFORMED = "malformed"
 _TAGS = {record: str(tag) for tag, record in KINDS.items()}
@@ -29,7 +32,7 @@ class Shape:
 
     identity: int
 
-    def rows(self, connection: Connection, arrival: BatchArrival) -> list[RowTuple]:
+    def rows(self, arrival: BatchArrival, contexts: ContextIds) -> list[RowTuple]:
         """All rows of a batch."""
         raise NotImplementedError
 
@@ -37,8 +40,8 @@ class Shape:
         """The first `identity` columns of the archived rows with these numbers."""
         raise NotImplementedError
 
-    def write(self, connection: Connection, arrival: BatchArrival, batch_id: int, rows: Sequence[RowTuple]) -> int:
-        """Write rows and say how many were written."""
+    def write(self, connection: Connection, numbered: Iterable[Numbered]) -> None:
+        """Write rows, each with its batch's number."""
         raise NotImplementedError
 
     def conflicts(self, connection: Connection, batch: Batch, rows: Sequence[RowTuple], seen: Ranges) -> Ranges:
@@ -58,9 +61,9 @@ class Verdicts(Shape):
     identity = len(_own)
     _columns = (*_own, "gateway", "epoch", "tenant", "batch_id")
 
-    def rows(self, connection: Connection, arrival: BatchArrival) -> list[RowTuple]:
-        """All rows of a batch, their contexts interned."""
-        ids = intern(connection, arrival)
+    def rows(self, arrival: BatchArrival, contexts: ContextIds) -> list[RowTuple]:
+        """All rows of a batch."""
+        ids = [contexts[arrival.batch.gateway, context] for context in arrival.batch.contexts]
         return [
             (
                 row.seq, ids[row.context], row.at_us, row.trigger, row.verdict, row.reason, row.score, row.latency_us,
@@ -75,11 +78,13 @@ class Verdicts(Shape):
         query = select(*columns).where(verdicts.c.gateway == batch.gateway, verdicts.c.epoch == batch.epoch)
         return {row[0]: tuple(row) for row in connection.execute(query.where(verdicts.c.seq.between(*span)))}
 
-    def write(self, connection: Connection, arrival: BatchArrival, batch_id: int, rows: Sequence[RowTuple]) -> int:
-        """Write rows and say how many were written."""
-        batch = arrival.batch
-        where = (batch.gateway, batch.epoch, arrival.tenant, batch_id)
-        return insert_rows(connection, verdicts, self._columns, [row + where for row in rows])
+    def write(self, connection: Connection, numbered: Iterable[Numbered]) -> None:
+        """Write rows, each with its batch's number."""
+        rows: list[RowTuple] = []
+        for arrival, batch_id, new in numbered:
+            where = (arrival.batch.gateway, arrival.batch.epoch, arrival.tenant, batch_id)
+            rows += [row + where for row in new]
+        insert_rows(connection, verdicts, self._columns, rows)
 
 
 class Records(Shape):
@@ -92,7 +97,7 @@ class Records(Shape):
     identity = 3
     _columns = (*_own, "gateway", "epoch", "stream", "tenant", "batch_id")
 
-    def rows(self, _connection: Connection, arrival: BatchArrival) -> list[RowTuple]:
+    def rows(self, arrival: BatchArrival, _contexts: ContextIds) -> list[RowTuple]:
         """All rows of a batch."""
         pairs = zip(arrival.batch.records, arrival.readings, strict=True)
         return [(row.seq, row.at_us, row.body, kind_of(reading)) for row, reading in pairs]
@@ -105,20 +110,22 @@ class Records(Shape):
         )
         return {row[0]: tuple(row) for row in connection.execute(query.where(records.c.seq.between(*span)))}
 
-    def write(self, connection: Connection, arrival: BatchArrival, batch_id: int, rows: Sequence[RowTuple]) -> int:
-        """Write rows and say how many were written."""
-        batch = arrival.batch
-        where = (batch.gateway, batch.epoch, batch.stream, arrival.tenant, batch_id)
-        return insert_rows(connection, records, self._columns, [row + where for row in rows])
+    def write(self, connection: Connection, numbered: Iterable[Numbered]) -> None:
+        """Write rows, each with its batch's number."""
+        rows: list[RowTuple] = []
+        for arrival, batch_id, new in numbered:
+            batch = arrival.batch
+            where = (batch.gateway, batch.epoch, batch.stream, arrival.tenant, batch_id)
+            rows += [row + where for row in new]
+        insert_rows(connection, records, self._columns, rows)
 
 
-_SHAPES: dict[str, Shape] = {Stream.VERDICTS: Verdicts()}
-_RECORDS = Records()
+SHAPES: tuple[Shape, Shape] = (Verdicts(), Records())
 
 
 def of_stream(stream: str) -> Shape:
     """The shape of a stream's rows."""
-    return _SHAPES.get(stream, _RECORDS)
+    return SHAPES[stream != Stream.VERDICTS]
 
 
 def between(rows: Sequence[RowTuple], wanted: Ranges) -> list[RowTuple]:
@@ -134,28 +141,30 @@ def kind_of(reading: Reading) -> str:
     return reading.kind[:80] if isinstance(reading, Unknown) else _TAGS[type(reading)]
 
 
-def intern(connection: Connection, arrival: BatchArrival) -> list[int]:
-    """The numbers of a batch's contexts; those not seen before are written."""
-    wanted = [_context_key(context) for context in arrival.batch.contexts]
-    found = _contexts_of(connection, arrival.batch.gateway, wanted)
-    if missing := [key for key in dict.fromkeys(wanted) if key not in found]:
-        names = ("tenant", "gateway", *_CONTEXT)
-        where = (arrival.tenant, arrival.batch.gateway)
-        insert_rows(connection, contexts, names, [where + key for key in missing])
-        found = _contexts_of(connection, arrival.batch.gateway, wanted)
-    return [found[key] for key in wanted]
-
-
 _CONTEXT = ("pipeline", "bundle", "version", "digest", "variant", "operating_point")
 
 
-def _context_key(context: Context) -> tuple[str, ...]:
+def intern(connection: Connection, arrivals: Iterable[BatchArrival]) -> ContextIds:
+    """The numbers of all contexts of some batches; those not seen before are written."""
+    tenants = {(each.batch.gateway, context): each.tenant for each in arrivals for context in each.batch.contexts}
+    if not tenants:
+        return {}
+    found = _ids(connection, tenants)
+    if missing := [key for key in tenants if key not in found]:
+        rows = [(tenants[key], key[0], *_texts(key[1])) for key in missing]
+        insert_rows(connection, contexts, ("tenant", "gateway", *_CONTEXT), rows, past_known=True)
+        found = _ids(connection, tenants)
+    return found
+
+
+def _ids(connection: Connection, wanted: Iterable[tuple[str, Context]]) -> ContextIds:
+    texts = {(gateway, *_texts(context)): (gateway, context) for gateway, context in wanted}
+    columns = [contexts.c[name] for name in ("gateway", *_CONTEXT)]
+    pairs = {(text[0], text[1]) for text in texts}
+    query = select(contexts.c.id, *columns).where(tuple_(columns[0], columns[1]).in_(sorted(pairs)))
+    return {texts[key]: row[0] for row in connection.execute(query) if (key := tuple(row[1:])) in texts}
+
+
+def _texts(context: Context) -> tuple[str, ...]:
     values = (getattr(context, name) for name in _CONTEXT)
     return tuple(value.hex() if isinstance(value, bytes) else value for value in values)
-
-
-def _contexts_of(connection: Connection, gateway: str, keys: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
-    query = select(contexts.c.id, *(contexts.c[name] for name in _CONTEXT)).where(
-        contexts.c.gateway == gateway, contexts.c.pipeline.in_({key[0] for key in keys})
-    )
-    return {tuple(row[1:]): row[0] for row in connection.execute(query)}

@@ -177,7 +177,6 @@ def _archive() -> None:
         sa.Column("tenant", sa.Text(), server_default="default", nullable=False),
         sa.Column("archived", sa.LargeBinary(), nullable=False),
         sa.Column("declared", sa.LargeBinary(), nullable=False),
-        sa.Column("rows", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("resent", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("conflicting", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("updated_us", sa.BigInteger(), nullable=False),
