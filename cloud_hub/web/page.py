@@ -1,0 +1,86 @@
+"""What a page is made of: parts that the hub re-renders by themselves, each from one look at the database.
+
+A new page is a new module in `pages` with one `PAGE`, a line in `pages.PAGES` and its templates; nothing else changes.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar, cast
+
+from sqlalchemy import Connection
+
+from cloud_hub.context import HubContext
+
+T = TypeVar("T")
+
+
+class NotHere(Exception):
+    """What a page is about does not exist; the message says what was looked for."""
+
+
+class Memo:
+    """Answers that are dear and stay true for a while, by a key that says until when: it holds the time, in steps."""
+
+    def __init__(self, size: int = 256) -> None:
+        self._size = size
+        self._kept: OrderedDict[Hashable, object] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The answer under `key`, made now if it is not there; the oldest one makes room."""
+        with self._lock:
+            if key in self._kept:
+                return cast("T", self._kept[key])
+        value = make()
+        with self._lock:
+            self._kept[key] = value
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One look at the hub: a connection that sees one moment, when that is, and what earlier looks have found."""
+
+    hub: HubContext
+    connection: Connection
+    now_us: int
+    memo: Memo
+
+
+View: TypeAlias = Callable[[Reading, str], Mapping[str, object]]
+"""What a part's template is given, for a subject such as a gateway's id; raises `NotHere` for one that is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a page that lives: rendered anew when what it shows has changed."""
+
+    template: str
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page: where it is, which template frames it and which parts live on it.
+
+    A part is named `<page>/<part>` or `<page>/<part>/<subject>`. `choices` are the query parameters the frame may
+    use, each with its allowed values, first the default.
+    """
+
+    name: str
+    title: str
+    path: str
+    icon: str
+    template: str
+    parts: Mapping[str, Part]
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    in_navigation: bool = True
+
+    def chosen(self, query: Mapping[str, str]) -> dict[str, str]:
+        """The value of each choice: what the query says where that is allowed, else the default."""
+        asked = {name: query.get(name, "") for name in self.choices}
+        return {name: asked[name] if asked[name] in allowed else allowed[0] for name, allowed in self.choices.items()}
