@@ -22,12 +22,20 @@ class Graph:
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, npt.NDArray[Any]] = {}
 
-    def node(self, kind: str, *inputs: str | npt.NDArray[Any], output: str = "", **attributes: Any) -> str:
-        """Add a node; arrays among its inputs become weights. The name of its output."""
+    def node(
+        self,
+        kind: str,
+        *inputs: str | npt.NDArray[Any],
+        output: str = "",
+        more_outputs: Sequence[str] = (),
+        **attributes: Any,
+    ) -> str:
+        """Add a node; arrays among its inputs become weights. The name of its first output."""
         number = len(self._nodes)
         names = [self._input(value, f"{number}_{place}") for place, value in enumerate(inputs)]
         output = output or f"{self.prefix}{kind.lower()}_{number}"
-        self._nodes.append(helper.make_node(kind, names, [output], f"{self.prefix}{number}_{kind}", **attributes))
+        outputs = [output, *more_outputs]
+        self._nodes.append(helper.make_node(kind, names, outputs, f"{self.prefix}{number}_{kind}", **attributes))
         return output
 
     def model(self, inputs: dict[str, Sequence[int]], outputs: dict[str, Sequence[int]]) -> onnx.ModelProto:

@@ -17,7 +17,7 @@ Canvas: TypeAlias = npt.NDArray[np.float32]
 """A picture being made: [h, w, 3] in grey levels, with fractions."""
 
 Window: TypeAlias = npt.NDArray[np.float64]
-Half: TypeAlias = Literal["left", "right"]
+Half: TypeAlias = Literal["left", "right", "whole"]
 Rng: TypeAlias = np.random.Generator
 
 NOISE_LEVELS = 1.5
@@ -30,22 +30,32 @@ LIGHT_SPREAD = 0.02
 class TextureScene:
     """Parts cut from the photographs of a folder: `draw(n)` gives part `n` and the name of the defect drawn, if any.
 
-    `half` is the half of each photograph to cut from: one is for training, the other for everything after.
+    `half` is the half of each photograph to cut from: one is for training, the other for everything after. Defects come
+    in equal shares of `DEFECTS`, and parts in equal shares of the photographs.
     """
 
     def __init__(
-        self, folder: Path, seed: int, half: Half = "right", defect_share: float = 0.1, *, crop_px: int = 224
+        self, folder: Path, seed: int, half: Half = "right", defect_share: float = 0.05, *, crop_px: int = 224
     ) -> None:
         """Raises OSError: the folder cannot be read; ValueError: it holds no pictures that can be decoded."""
-        self._halves = [_half(picture, half) for picture in read_pictures(folder).values()]
+        pictures = read_pictures(folder)
+        self._names = list(pictures)
+        self._halves = [_half(picture, half) for picture in pictures.values()]
         self._seed = seed
         self._defect_share = defect_share
         self._crop_px = crop_px
 
+    def draw_on(self, name: str, n: int) -> tuple[Picture, str | None]:
+        """Part `n` of the photograph `name`, for figures on each surface apart."""
+        rng = np.random.default_rng((self._seed, n, 1))
+        return self._draw(rng, self._names.index(name))
+
     def draw(self, n: int) -> tuple[Picture, str | None]:
         """Part `n` as a BGR picture of `crop_px` × `crop_px`."""
         rng = np.random.default_rng((self._seed, n))
-        index = int(rng.integers(len(self._halves)))
+        return self._draw(rng, int(rng.integers(len(self._halves))))
+
+    def _draw(self, rng: Rng, index: int) -> tuple[Picture, str | None]:
         canvas = self._cut(rng, index)
         defect = None
         if rng.random() < self._defect_share:
@@ -65,9 +75,9 @@ class TextureScene:
 
 
 class WindowScene:
-    """Recorded windows, rows of a table, the label first: `draw(n)` gives one, and `fault` where the label is above 0."""
+    """Recorded windows, rows of a table, label first: `draw(n)` gives one, and `fault` where its label is above 0."""
 
-    def __init__(self, path: Path, seed: int, defect_share: float = 0.1) -> None:
+    def __init__(self, path: Path, seed: int, defect_share: float = 0.05) -> None:
         """Raises OSError: the file cannot be read; ValueError: it is no such table."""
         table = np.loadtxt(path, dtype=np.float64, ndmin=2)
         is_faulty = table[:, 0] > 0
@@ -105,7 +115,7 @@ def read_pictures(folder: Path) -> dict[str, Picture]:
 
 def _half(picture: Picture, half: Half) -> Picture:
     middle = picture.shape[1] // 2
-    return picture[:, :middle] if half == "left" else picture[:, middle:]
+    return {"left": picture[:, :middle], "right": picture[:, middle:], "whole": picture}[half]
 
 
 def _scratch(canvas: Canvas, rng: Rng, _foreign: Canvas) -> None:
