@@ -134,11 +134,10 @@ class Receipt(Message, frozen=True, kw_only=True):
     committed: Ranges = ()
     conflicts: Ranges = ()
     hub_us: Natural = 0
+    answers: Ranges = ()
 
     def __post_init__(self) -> None:
-        _check_ranges(committed=self.committed, conflicts=self.conflicts)
-
-    answers: Ranges = ()
+        _check_ranges(committed=self.committed, conflicts=self.conflicts, answers=self.answers)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
