@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
@@ -38,6 +39,8 @@ class HubContext:
     owner_token: str
     config: Config
     tally: Tally = field(default_factory=Tally)
+    ready: Callable[[], str] = lambda: ""
+    """What keeps the hub from working, in one sentence; empty when nothing does."""
 
     @property
     def engine(self) -> Engine:

@@ -15,6 +15,7 @@ from edge_protocol import envelope, messages, ranges, topics
 from edge_protocol.batch import Batch, Context, RecordRow, VerdictRow
 from edge_protocol.codes import Stream
 from edge_protocol.envelope import PrivateKey, PublicKey
+from edge_protocol.errors import ProtocolError
 from edge_protocol.link import Link
 from edge_protocol.messages import GatewayState, PipelineState, Place, Receipt, StreamAccount, Time
 from edge_protocol.ranges import EMPTY, Ranges
@@ -161,12 +162,13 @@ class GatewaySimulator:
         try:
             sealed = envelope.unseal(topic, payload, self._hub_keys)
             receipt = messages.decode(Receipt, sealed.body)
-        except messages.DecodeError:
+        except ProtocolError:
             self.forged += 1
             return
         with self.received:
             self.receipts.append(receipt)
             stock = self._stocks.get((receipt.epoch, receipt.stream))
             if stock is not None:
-                stock.held = ranges.subtract(stock.held, ranges.union(receipt.committed, receipt.conflicts))
+                kept = ranges.subtract(ranges.intersect(receipt.answers, receipt.committed), receipt.conflicts)
+                stock.held = ranges.subtract(stock.held, kept)
             self.received.notify_all()

@@ -17,7 +17,10 @@ from edge_protocol.ranges import EMPTY, Ranges
 
 
 class StreamLine(msgspec.Struct, frozen=True):
-    """The account of one stream of one epoch. `overlap`: declared as lost and archived nevertheless, counted once."""
+    """The account of one stream of one epoch. `have`: the archived numbers, also those the gateway has not told of yet.
+
+    `overlap` of them were declared as lost and came nevertheless; they count as archived.
+    """
 
     epoch: int
     stream: str
@@ -27,6 +30,7 @@ class StreamLine(msgspec.Struct, frozen=True):
     declared: int
     lost: int
     overlap: int
+    have: Ranges = EMPTY
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -114,7 +118,9 @@ def stream_line(epoch: int, stream: str, told: StreamAccount | None, cursor: Cur
     buffered = ranges.subtract(ranges.subtract(ranges.intersect(held, made), archived), given_up)
     here, there, never = (ranges.count(part) for part in (archived, buffered, given_up))
     overlap = ranges.count(ranges.intersect(declared, archived))
-    return StreamLine(epoch, stream, produced, here, there, never, produced - here - there - never, overlap)
+    return StreamLine(
+        epoch, stream, produced, here, there, never, produced - here - there - never, overlap, cursor.archived
+    )
 
 
 def last_state(connection: Connection, gateway: str) -> tuple[GatewayState | None, int]:

@@ -16,7 +16,7 @@ from cloud_hub.storage.schema import batches, cursors, quarantine
 from cloud_hub.telemetry import derived
 from cloud_hub.telemetry.account import pack, unpack
 from cloud_hub.telemetry.rows import SHAPES, ContextIds, between, intern, of_stream
-from cloud_hub.telemetry.verify import MAX_RANGES, BatchArrival, Refusal, Refused
+from cloud_hub.telemetry.verify import BatchArrival, Refusal, Refused
 from edge_protocol import ranges
 from edge_protocol.messages import Gap
 from edge_protocol.ranges import EMPTY, Ranges
@@ -28,16 +28,22 @@ MAX_QUARANTINED = 1000
 """Contradicting messages kept of one gateway: enough to see what happened, not enough to fill a disk."""
 
 
+MAX_RANGES = 1024
+"""More pieces of one stream than this are not taken: an honest gateway leaves a handful of holes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a receipt may say after the commit: all that is committed of a stream, what contradicts, what just came."""
+    """What a receipt may say after the commit: all that is committed of a stream, and of the numbers that just came,
+    `answers`, those that contradict what was here before.
+    """
 
     gateway: str
     epoch: int
     stream: str
     committed: Ranges
     conflicts: Ranges
-    span: Ranges = EMPTY
+    answers: Ranges
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,6 @@ from edge_protocol.messages import Gap, Pane
 Totals: TypeAlias = Counter[tuple[str, str, int, int]]
 """Verdicts by tenant, gateway, context and kind."""
 
-_COUNT_MAX = 2**53
-
 
 def gaps_in(arrival: BatchArrival) -> dict[int, Gap]:
     """The gaps that a batch declares and that can be true, by the number of their record."""
@@ -33,7 +31,7 @@ def write(connection: Connection, news: Sequence[tuple[BatchArrival, Sequence[Ro
         if arrival.batch.stream != Stream.VERDICTS
         for row in rows
     ]
-    insert_rows(connection, panes, _PANE, [_pane(*each) for each in read if _is_countable(each[2])])
+    insert_rows(connection, panes, _PANE, [_pane(*each) for each in read if isinstance(each[2], Pane)])
     insert_rows(connection, gaps, _GAP, [_gap(*each) for each in read if _is_sound(each[2])])
 
 
@@ -76,13 +74,4 @@ def _gap(arrival: BatchArrival, row: RowTuple, gap: Gap) -> RowTuple:
 
 
 def _is_sound(reading: Reading) -> TypeGuard[Gap]:
-    return (
-        isinstance(reading, Gap) and 0 < reading.first <= reading.last < _COUNT_MAX and 0 <= reading.epoch < _COUNT_MAX
-    )
-
-
-def _is_countable(reading: Reading) -> TypeGuard[Pane]:
-    if not isinstance(reading, Pane):
-        return False
-    numbers = (reading.n, reading.opened_us, reading.closed_us, *(n for each in reading.counts.values() for n in each))
-    return all(0 <= number < _COUNT_MAX for number in numbers)
+    return isinstance(reading, Gap) and 0 < reading.first <= reading.last

@@ -33,15 +33,15 @@ def senders(connection: Connection, names: Iterable[str]) -> dict[str, Sender]:
     return found
 
 
-def keep_state(connection: Connection, arrival: StateArrival, now_us: int) -> bool:
-    """Keep a state unless a later one of the same run is here; True when the gateway began a new run with it."""
+def keep_state(connection: Connection, arrival: StateArrival, now_us: int) -> None:
+    """Keep a state, unless a later one of the same run is here."""
     state = arrival.state
     last = connection.execute(
         select(states.c.boot, states.c.run, states.c.sent_us).where(states.c.gateway == state.gateway)
     ).one_or_none()
     same_run = last is not None and (last.boot, last.run) == (state.time.boot, state.time.run)
     if last is not None and same_run and last.sent_us > state.sent_us:
-        return False
+        return
     row: dict[str, Any] = {
         "gateway": state.gateway, "tenant": arrival.tenant, "boot": state.time.boot, "run": state.time.run,
         "sent_us": state.sent_us, "received_us": now_us, "key_id": arrival.key_id.hex(), "body": arrival.body,
@@ -49,26 +49,21 @@ def keep_state(connection: Connection, arrival: StateArrival, now_us: int) -> bo
     put(connection, states, row)
     known = {"agent_version": state.agent_version, "features": list(state.features)}
     connection.execute(update(gateways).where(gateways.c.id == state.gateway).values(**known))
-    return not same_run
 
 
-def news_for(connection: Connection, arrival: StateArrival, *, all_of_it: bool) -> list[Answer]:
-    """What the gateway does not know yet by its state: that rows it holds are here, or that the hub is ahead of it.
+def news_for(connection: Connection, arrival: StateArrival) -> list[Answer]:
+    """Where the hub has numbers that this gateway, by its own state, has not given yet: its disk was restored.
 
-    `all_of_it` for a gateway that just began to run: everything of the epochs it speaks of.
+    Such a receipt answers no message, so nothing may be deleted for it: what the numbers stand for was not compared.
     """
-    state = arrival.state
-    told = {(line.epoch, line.stream): line for line in state.streams}
-    epochs = {line.epoch for line in state.streams}
+    told = {(line.epoch, line.stream): line.produced for line in arrival.state.streams}
+    epochs = {line.epoch for line in arrival.state.streams}
     news = []
-    for (epoch, stream), cursor in cursors_of(connection, state.gateway).items():
-        committed = cursor.committed
-        if epoch not in epochs or not committed:
-            continue
-        line = told.get((epoch, stream))
-        ahead = committed[-1][1] > (line.produced if line is not None else 0)
-        if all_of_it or ahead or (line is not None and ranges.intersect(ranges.normal(line.held), committed)):
-            news.append(Answer(state.gateway, epoch, stream, committed, ranges.EMPTY))
+    for (epoch, stream), cursor in cursors_of(connection, arrival.state.gateway).items():
+        highest = max((last for _, last in cursor.committed), default=0)
+        if epoch in epochs and highest > told.get((epoch, stream), 0):
+            beyond = ((highest + 1, highest + 1),)
+            news.append(Answer(arrival.state.gateway, epoch, stream, cursor.committed, ranges.EMPTY, beyond))
     return news
 
 

@@ -11,7 +11,6 @@ from edge_protocol import envelope, messages, ranges, topics
 from edge_protocol.envelope import PrivateKey
 from edge_protocol.link import Link
 from edge_protocol.messages import Receipt
-from edge_protocol.ranges import Ranges
 
 MAX_RANGES = 128
 """Ranges in one receipt. The others are for a later one: what is left out is only not said yet."""
@@ -33,9 +32,9 @@ class Postbox:
         key = (answer.gateway, answer.epoch, answer.stream)
         older = self._waiting.pop(key, None)
         if older is not None:
+            committed = ranges.union(older.committed, answer.committed)
             conflicts = ranges.union(older.conflicts, answer.conflicts)
-            span = ranges.union(older.span, answer.span)
-            answer = Answer(*key, ranges.union(older.committed, answer.committed), conflicts, span)
+            answer = Answer(*key, committed, conflicts, ranges.union(older.answers, answer.answers))
         self._waiting[key] = answer
 
     def send(self) -> int:
@@ -52,16 +51,25 @@ class Postbox:
         return len(self._waiting)
 
     def _seal(self, answer: Answer) -> bytes:
+        said = bounded(answer)
         receipt = Receipt(
-            gateway=answer.gateway, epoch=answer.epoch, stream=answer.stream, hub_us=self._clock.wall_us(),
-            committed=select(answer.committed, answer.span), conflicts=answer.conflicts[:MAX_RANGES],
+            gateway=said.gateway, epoch=said.epoch, stream=said.stream, committed=said.committed,
+            conflicts=said.conflicts, answers=said.answers, hub_us=self._clock.wall_us(),
         )  # fmt: skip
         return envelope.seal(topics.down(answer.gateway, "receipt"), messages.encode(receipt), self._key)
 
 
-def select(committed: Ranges, span: Ranges) -> Ranges:
-    """At most `MAX_RANGES` of what is committed: the prefix, what just came, and the latest. Pure."""
-    if len(committed) <= MAX_RANGES:
-        return committed
-    fresh = [pair for pair in committed if any(pair[0] <= high and low <= pair[1] for low, high in span)]
-    return ranges.normal([committed[0], committed[-1], *fresh[: MAX_RANGES // 2], *committed[-MAX_RANGES // 2 + 2 :]])
+def bounded(answer: Answer) -> Answer:
+    """The answer with at most `MAX_RANGES` ranges of each kind: of what is committed the prefix, what is answered, the
+    latest. Pure.
+
+    A conflict that is left out is not answered either: for an answered number without conflict the row is deleted.
+    """
+    conflicts = answer.conflicts[:MAX_RANGES]
+    answers = ranges.subtract(answer.answers, answer.conflicts[MAX_RANGES:])[:MAX_RANGES]
+    committed = answer.committed
+    if len(committed) > MAX_RANGES:
+        answered = [pair for pair in committed if ranges.intersect((pair,), answers)]
+        half = MAX_RANGES // 2 - 1
+        committed = ranges.normal([committed[0], *answered[:half], *committed[-half:]])
+    return Answer(answer.gateway, answer.epoch, answer.stream, committed, conflicts, answers)

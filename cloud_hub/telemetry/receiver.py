@@ -171,8 +171,8 @@ def _keep(connection: Connection, arrivals: Iterable[Arrival], now_us: int) -> l
         if isinstance(arrival, LinkArrival):
             fleet.keep_link(connection, arrival, now_us)
         elif isinstance(arrival, StateArrival):
-            new_run = fleet.keep_state(connection, arrival, now_us)
-            news += fleet.news_for(connection, arrival, all_of_it=new_run)
+            fleet.keep_state(connection, arrival, now_us)
+            news += fleet.news_for(connection, arrival)
     return news
 
 

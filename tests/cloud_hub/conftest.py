@@ -69,7 +69,9 @@ class Bench:
     def gateway(self, name: str = "press-1", *, client: str = "", key: PrivateKey | None = None) -> GatewaySimulator:
         """A gateway, connected; enrolled here unless it brings a key."""
         key = key or self.enrol(name)
-        simulator = GatewaySimulator(name, self.broker.link(client or name, window=10_000), key, [self.key.public_key()])
+        simulator = GatewaySimulator(
+            name, self.broker.link(client or name, window=10_000), key, [self.key.public_key()]
+        )
         simulator.start()
         return simulator
 
