@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from scripts.day.interrupts import Interrupts
 from scripts.day.processes import Process, of
 
 T = TypeVar("T")
@@ -29,45 +30,67 @@ class DayError(Exception):
 class Children:
     """Named child processes. Each is in its own session, so that Ctrl-C reaches only the one who plays the day."""
 
-    def __init__(self, logs: Path, changed: Callable[[Mapping[str, Process]], None] = lambda _children: None) -> None:
-        """`changed` is told all children whenever one was started or has ended."""
+    def __init__(
+        self,
+        logs: Path,
+        interrupts: Interrupts,
+        changed: Callable[[Mapping[str, Process]], None] = lambda _children: None,
+    ) -> None:
+        """`changed` is told all children, the last started first, whenever one was started or has ended."""
         self._logs = logs
+        self._interrupts = interrupts
         self._changed = changed
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.released = False
         logs.mkdir(parents=True, exist_ok=True)
 
-    def start(self, name: str, command: list[str], cwd: Path | None = None) -> None:
+    def start(self, name: str, command: list[str]) -> None:
         """Start `command`, a program beside our Python, as `name`."""
-        with (self._logs / f"{name}.log").open("ab") as log:
+        with (self._logs / f"{name}.log").open("ab") as log, self._interrupts.held():
             self._running[name] = subprocess.Popen(
                 [str(BIN / command[0]), *command[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                cwd=cwd,
             )
-        self._tell()
+            self._tell()
+
+    def show(self, name: str, command: list[str]) -> None:
+        """Run `command` in the foreground: what it says goes where our words go.
+
+        Raises:
+            DayError: it did not end with 0.
+        """
+        with self._interrupts.held():
+            self._running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            self._tell()
+        code = self._running[name].wait()
+        del self._running[name]
+        if code != 0:
+            message = f"{name} ended with exit code {code}"
+            raise DayError(message, "its words stand above")
 
     def kill(self, name: str) -> None:
         """End a child at once, as a crash would: SIGKILL."""
-        child = self._running.pop(name)
-        child.kill()
-        child.wait()
+        self._running[name].kill()
+        self._running[name].wait()
+        del self._running[name]
         self._tell()
 
     def stop(self, *names: str, timeout_s: float = 20) -> dict[str, int]:
         """Ask children to end and wait for them; those that do not obey are killed. Their exit codes by name."""
-        ending = {name: self._running.pop(name) for name in names if name in self._running}
+        ending = {name: self._running[name] for name in names if name in self._running}
         for child in ending.values():
             child.terminate()
         deadline = time.monotonic() + timeout_s
-        for child in ending.values():
+        for name, child in ending.items():
             try:
                 child.wait(max(deadline - time.monotonic(), 0))
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+            del self._running[name]
         self._tell()
         return {name: child.returncode for name, child in ending.items()}
 
@@ -96,6 +119,7 @@ class Children:
     def release(self) -> None:
         """Let all go on without us."""
         self._running.clear()
+        self.released = True
 
     def until(self, what: str, look: Callable[[], T | None], timeout_s: float) -> T:
         """Look every fifth of a second until there is something.

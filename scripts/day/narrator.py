@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -12,6 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from scripts.day.account import Account
 from scripts.day.tape import Told
 
 WIDTH = 100
@@ -36,10 +38,11 @@ class Narrator:
         """Since the day began."""
         return time.monotonic() - self._began_s
 
-    def title(self, text: str) -> None:
+    def title(self, heading: str, text: str) -> None:
         """What this is."""
         self.console.print()
-        self.console.rule(Text(text, "bold"), align="left", style="dim")
+        self.console.rule(Text(heading, "bold"), align="left", style="dim")
+        self._indented(Text(text))
 
     def scene(self, letter: str, heading: str, text: str) -> None:
         """A new scene: what will happen and why one should look."""
@@ -66,10 +69,37 @@ class Narrator:
         )
         self._indented(line)
 
+    def leave(self, address: str, folder: Path) -> None:
+        """All goes on: how to look at it, play with it and end it."""
+        self.scene("f", "Everything goes on running", "")
+        for what, how in (
+            ("dashboard, by a link that works once", address),
+            ("cut a network", f"touch {folder}/network/press-1.cut"),
+            ("and mend it", f"rm {folder}/network/press-1.cut"),
+            ("change a light", f"echo 0.7 > {folder}/press-1/light"),
+            ("ask a gateway", f".venv/bin/edge-agent status -c {folder}/press-1/gateway.toml"),
+            ("end everything", "scripts/demo --stop"),
+        ):
+            self.console.print(Padding(Text.assemble((f"{what}: ", "dim"), how), (0, 0, 0, 6)), soft_wrap=True)
+
     def lines(self, lines: Sequence[Text]) -> None:
         """Lines that are laid out already."""
         for line in lines:
             self._indented(line)
+
+    def account(self, account: Account) -> None:
+        """The account of a gateway as an equation."""
+        line = Text()
+        for n, word, style in (
+            (account.produced, " produced = ", "bold"),
+            (account.archived, " archived + ", "bold green"),
+            (account.buffered, " buffered + ", "bold yellow"),
+            (account.declared, " declared", "bold"),
+        ):
+            line.append(f"{n:,}", style).append(word)
+        if account.lost:
+            line.append(f"   {account.lost:,} are missing", "bold red")
+        self._indented(line)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A table; what looks like a number stands right."""

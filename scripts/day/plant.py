@@ -74,13 +74,20 @@ class Gateway:
     scene: str
     seed: int
     rate_hz: int
-    defect_share: float
+    defect_share: float = 0.05
 
+    @property
+    def words(self) -> tuple[str, str]:
+        """What its good parts are, and what came to the bad ones how."""
+        return _WORDS[self.scene]
+
+
+_WORDS = {"textures": ("real surface", "drawn on it"), "windows": ("real engine noise", "recorded in it")}
 
 GATEWAYS = (
-    Gateway("press-1", "stamping", "surface", "surface-anomaly", "textures", 101, 20, 0.05),
-    Gateway("press-2", "stamping", "surface", "surface-anomaly", "textures", 202, 20, 0.05),
-    Gateway("pump-1", "test bench", "engine", "engine-fault", "windows", 303, 10, 0.05),
+    Gateway("press-1", "stamping", "surface", "surface-anomaly", "textures", 101, 20),
+    Gateway("press-2", "stamping", "surface", "surface-anomaly", "textures", 202, 20),
+    Gateway("pump-1", "test bench", "engine", "engine-fault", "windows", 303, 10),
 )
 
 

@@ -3,6 +3,7 @@
 A drawn part and a bundle come in, files and lines for a terminal go out. The line has long had its verdict.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,19 @@ def blocks(portrait: Portrait, console: Console) -> list[Text]:
 
 
 def shades(heat: npt.NDArray[Any]) -> list[str]:
-    """Values 0…1 as lines of characters; the highest of a cell counts."""
-    rows = [block.max(axis=0) for block in np.array_split(heat, min(ROWS, heat.shape[0]), axis=0)]
-    cells = [[float(cell.max()) for cell in np.array_split(row, min(COLUMNS, row.size))] for row in rows]
-    width = max(1, COLUMNS // len(cells[0]))
-    return ["".join(SHADES[round(value * (len(SHADES) - 1))] * width for value in row) for row in cells]
+    """Values 0…1 as lines of characters; the highest of those that a character covers counts."""
+    height, width = heat.shape
+    down, across = _spans(height, ROWS), _spans(width, COLUMNS)
+    return ["".join(_shade(heat[rows, columns].max()) for columns in across) for rows in down]
+
+
+def _spans(size: int, cells: int) -> list[slice]:
+    """What each of `cells` covers of `size` values; neighbours share a value where there are fewer values than cells."""
+    return [slice(i * size // cells, math.ceil((i + 1) * size / cells)) for i in range(cells)]
+
+
+def _shade(value: float) -> str:
+    return SHADES[round(float(value) * (len(SHADES) - 1))]
 
 
 def half_blocks(picture: Picture) -> list[Text]:

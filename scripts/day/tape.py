@@ -23,14 +23,13 @@ class Tape:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._position = 0
-        self.last: Told | None = None
+        self.verdicts: dict[int, str] = {}
 
     def read(self) -> list[Told]:
-        """The new lines."""
-        told = list(self._lines())
-        if told:
-            self.last = told[-1]
-        return told
+        """The new lines; `verdicts` has what was said of each trigger so far."""
+        new = list(self._lines())
+        self.verdicts |= {told.trigger: told.verdict for told in new}
+        return new
 
     def _lines(self) -> Iterator[Told]:
         try:

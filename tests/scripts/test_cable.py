@@ -41,10 +41,12 @@ def cable(echo: tuple[str, int]) -> Iterator[Cable]:
 
 
 def plug(cable: Cable) -> socket.socket:
+    """An end of the cable."""
     return socket.create_connection(("127.0.0.1", cable.port), timeout=PATIENCE_S)
 
 
 def is_dead(end: socket.socket) -> bool:
+    """Whether the connection ended; a peer that only keeps silent is none."""
     try:
         return end.recv(1) == b""
     except ConnectionError:

@@ -1,0 +1,77 @@
+"""One gateway of a day: set up with its own key, and asked through its own commands for what it has on record."""
+
+import mmap
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.inference import ring
+from edge_protocol.messages import StreamAccount
+from scripts.day.children import Children, say_json
+from scripts.day.plant import DIMMER, VERDICTS, Gateway
+from scripts.day.summary import Row
+from scripts.day.tape import Tape
+from scripts.day.truth import Draw, Truth
+
+ROWS = (
+    "SELECT epoch, trigger, pipeline, verdict, reason, latency_ms, coalesce(bundle, '') AS bundle, digest"
+    " FROM verdict ORDER BY epoch, trigger"
+)
+
+
+class LiveGateway:
+    """A gateway in a folder of its own."""
+
+    def __init__(self, gateway: Gateway, folder: Path, draw: Draw) -> None:
+        self.gateway = gateway
+        self.name = gateway.name
+        self.folder = folder
+        self.truth = Truth(draw)
+        self.tape = Tape(folder / VERDICTS)
+
+    @property
+    def config(self) -> Path:
+        """Its TOML."""
+        return self.folder / "gateway.toml"
+
+    @property
+    def identity(self) -> Path:
+        """Where its key lies."""
+        return self.folder / "data" / "identity"
+
+    @property
+    def dimmer(self) -> Path:
+        """A file with a factor on its light."""
+        return self.folder / DIMMER
+
+    def place_bundle(self, bundle: Path) -> None:
+        """Place a bundle where the agent looks for it. Delivery by network is the next piece of work."""
+        shutil.copytree(bundle, self.folder / "data" / "bundles" / self.gateway.model)
+
+    def new_identity(self) -> Path:
+        """Make its key, which stays where it is; the request for its certificate."""
+        say_json(["edge-agent", "identity", "new", self.name, "--folder", str(self.identity)])
+        return self.identity / "request.csr"
+
+    def start(self, children: Children) -> None:
+        """Start its agent."""
+        children.start(self.name, ["edge-agent", "run", "--config", str(self.config)])
+
+    def made(self) -> list[StreamAccount]:
+        """What it has numbered, what waits and what is declared, of its own database."""
+        told = say_json(["edge-agent", "outbox", "--config", str(self.config)])
+        return msgspec.convert(told["streams"], list[StreamAccount])
+
+    def rows(self) -> list[Row]:
+        """Every verdict on record."""
+        return msgspec.convert(say_json(["edge-agent", "query", ROWS, "--config", str(self.config)]), list[Row])
+
+    def triggers(self) -> int:
+        """How many triggers it has taken: the ring counts them before anything else happens."""
+        with (self.folder / "data" / "intake.ring").open("rb") as file:
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        header = ring.Header(memory)
+        taken = header.next_n - 1
+        header.release()
+        return taken

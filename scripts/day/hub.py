@@ -1,0 +1,82 @@
+"""The hub of a day as the demonstration sees it: its commands, and its HTTP API for what is asked often."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from scripts.day.account import Archived, archived_of
+from scripts.day.children import Children, DayError, say_json
+
+NAME = "hub"
+SITE = "demonstration"
+START_S = 30
+ANSWER_S = 20
+
+
+class Hub:
+    """A hub in a folder: made, filled with bundles, started, asked."""
+
+    def __init__(self, folder: Path, children: Children) -> None:
+        self.folder = folder
+        self._children = children
+        self._client = httpx.Client(timeout=ANSWER_S, trust_env=False)
+        self.broker = 0
+
+    def make(self, bundles: Iterable[Path]) -> None:
+        """Make its folder, and add the bundles to its catalogue."""
+        say_json(["cloud-hub", "init", str(self.folder)])
+        for bundle in bundles:
+            say_json(["cloud-hub", "bundle", "add", str(bundle), "--hub", str(self.folder)])
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._children.start(NAME, ["cloud-hub", "serve", str(self.folder)])
+        ports = self._children.until("the hub's ports", self._ports, START_S)
+        self.broker = ports["mqtt"]
+        self._client.base_url = f"http://127.0.0.1:{ports['web']}"
+        token = (self.folder / "owner-token").read_text().strip()
+        self._client.headers["Authorization"] = f"Bearer {token}"
+        self._children.until("the hub to be ready", self._is_ready, START_S)
+
+    def enrol(self, request: Path, line: str, out: Path) -> None:
+        """Have a gateway's request signed; what it needs of the hub goes to `out`."""
+        where = ["--site", SITE, "--line", line, "--out", str(out), "--hub", str(self.folder)]
+        say_json(["cloud-hub", "enrol", str(request), *where])
+
+    def ask(self, path: str, **parameters: str) -> Any:
+        """What the API answers.
+
+        Raises:
+            DayError: it does not answer, or not with 200.
+        """
+        try:
+            answer = self._client.get(path, params=parameters)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            message = f"the hub did not answer {path}: {error!r}"
+            raise DayError(message) from error
+        return answer.json()
+
+    def archived(self, gateway: str) -> Archived:
+        """What it has of a gateway."""
+        return archived_of(self.ask(f"/api/gateways/{gateway}/account")["streams"])
+
+    def link(self) -> str:
+        """An address that opens the pages, once."""
+        answer = self._client.post("/api/login-links").raise_for_status().json()
+        return f"{self._client.base_url}{answer['path'].lstrip('/')}"
+
+    def _ports(self) -> Any:
+        try:
+            return json.loads((self.folder / "ports.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _is_ready(self) -> bool | None:
+        try:
+            return self._client.get("/health/ready").is_success or None
+        except httpx.HTTPError:
+            return None

@@ -1,0 +1,102 @@
+"""All that stands on the site of a day, set up and asked here: the hub, the network with its cables, the gateways."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from scripts.day.account import Account, draw_up
+from scripts.day.children import Children
+from scripts.day.gateways import LiveGateway
+from scripts.day.hub import Hub
+from scripts.day.narrator import Narrator
+from scripts.day.plant import GATEWAYS, configuration, draw_of
+
+NETWORK = "network"
+"""The name of the relay among the children, and of its folder."""
+
+LAST = (NETWORK, "hub")
+"""These end after all others: what the gateways send at the end still arrives."""
+
+START_S = 20
+
+
+class Site:
+    """A site in the folder of a day. `bundles` and `data` by the names of models and of scenes."""
+
+    def __init__(
+        self,
+        folder: Path,
+        children: Children,
+        narrator: Narrator,
+        bundles: Mapping[str, Path],
+        data: Mapping[str, Path],
+    ) -> None:
+        self.folder = folder
+        self.children = children
+        self.narrator = narrator
+        self.bundles = bundles
+        self.data = data
+        self.broken: list[str] = []
+        self.hub = Hub(folder / "hub", children)
+        self.gateways = {
+            gateway.name: LiveGateway(gateway, folder / gateway.name, draw_of(gateway, data[gateway.scene]))
+            for gateway in GATEWAYS
+        }
+
+    def set_up(self) -> None:
+        """Make the hub, the network and the gateways, and start them."""
+        self.hub.make(self.bundles.values())
+        self.hub.start()
+        cables = self._lay_cables()
+        for live in self.gateways.values():
+            gateway = live.gateway
+            live.place_bundle(self.bundles[gateway.model])
+            self.hub.enrol(live.new_identity(), gateway.line, live.identity)
+            text = configuration(
+                gateway, data=self.data[gateway.scene], cable=cables[live.name], broker=self.hub.broker
+            )
+            live.config.write_text(text)
+            live.start(self.children)
+
+    def cut(self, name: str) -> None:
+        """Pull the network cable of a gateway."""
+        (self.folder / NETWORK / f"{name}.cut").touch()
+
+    def mend(self, name: str) -> None:
+        """Plug it in again."""
+        (self.folder / NETWORK / f"{name}.cut").unlink()
+
+    def rest(self, seconds: float) -> None:
+        """Let the day go on for a while; the verdicts given meanwhile are read.
+
+        Raises:
+            DayError: a process ended by itself.
+        """
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.children.check()
+            for live in self.gateways.values():
+                live.tape.read()
+            time.sleep(min(0.5, left))
+
+    def account(self, live: LiveGateway) -> Account:
+        """The account of a gateway now."""
+        made = live.made()
+        return draw_up(made, self.hub.archived(live.name))
+
+    def prove(self, text: str, *, holds: bool) -> None:
+        """Say whether something holds, and remember if it does not."""
+        self.narrator.proof(text, holds=holds)
+        if not holds:
+            self.broken.append(text)
+
+    def _lay_cables(self) -> dict[str, int]:
+        folder = self.folder / NETWORK
+        folder.mkdir()
+        command = ["python", "-m", "scripts.day.cable", str(folder), str(self.hub.broker), *self.gateways]
+        self.children.start(NETWORK, command)
+        ports = folder / "ports.json"
+        self.children.until("the cables", lambda: True if ports.exists() else None, START_S)
+        cables: dict[str, int] = json.loads(ports.read_text())
+        return cables

@@ -1,0 +1,217 @@
+"""The scenes of the day, each a function: it makes happen what was announced and proves what it says of it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_agent.sources.scenes import TextureScene
+from scripts.day import portrait
+from scripts.day.account import Account
+from scripts.day.gateways import LiveGateway
+from scripts.day.site import Site
+from scripts.day.summary import Row
+from scripts.day.tape import Told
+
+SHOWN_S = 7
+SHOWN_EVERY_S = 0.5
+CUT_S = 12
+LIGHT = 0.8
+ALARM_S = 120
+PATIENCE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A scene, and what is said before it."""
+
+    heading: str
+    text: str
+    play: Callable[[Site], None]
+
+
+def at_work(site: Site) -> None:
+    """Scene a: verdicts stream by, and one rejected part is looked at."""
+    with site.narrator.waiting("the first verdicts"):
+        site.children.until("a first verdict of each gateway", lambda: _have_begun(site), PATIENCE_S)
+    deadline = time.monotonic() + SHOWN_S
+    with site.narrator.waiting("the line runs"):
+        while time.monotonic() < deadline:
+            _show_some(site)
+            site.rest(SHOWN_EVERY_S)
+        live, n = site.children.until("a rejected part", lambda: _rejected(site), PATIENCE_S)
+    _look_at(site, live, n)
+
+
+def network_lost(site: Site) -> None:
+    """Scene b: a gateway without network goes on, and afterwards the hub has everything."""
+    live, narrator = site.gateways["press-2"], site.narrator
+    before = len(live.tape.verdicts)
+    site.cut(live.name)
+    with narrator.waiting("press-2 works alone"):
+        site.rest(CUT_S)
+    alone = site.account(live)
+    narrator.say(
+        f"After {CUT_S} s without network it has judged {len(live.tape.verdicts) - before} more parts. Its account:"
+    )
+    narrator.account(alone)
+    site.mend(live.name)
+    began_s = time.monotonic()
+    with narrator.waiting("press-2 drains"):
+        drained = site.children.until("press-2 to drain", lambda: _drained(site, live, alone.produced), PATIENCE_S)
+    narrator.say(f"The cable is back. {time.monotonic() - began_s:.1f} s later the hub has what was waiting:")
+    narrator.account(drained)
+    site.prove("nothing was lost", holds=alone.lost == 0 and drained.lost == 0 and alone.buffered > 0)
+
+
+def killed(site: Site) -> None:
+    """Scene c: a gateway is killed in mid-work; each part it was shown has one verdict, the one the line was told."""
+    live, narrator = site.gateways["press-1"], site.narrator
+    site.children.kill(live.name)
+    live.tape.read()
+    taken, told = live.triggers(), len(live.tape.verdicts)
+    narrator.say(f"Killed after {taken:,} triggers; the line had been told {told:,} verdicts. Starting it again.")
+    began_s = time.monotonic()
+    live.start(site.children)
+    with narrator.waiting("press-1 starts again"):
+        site.children.until("press-1 to judge again", lambda: _went_on(live, taken), PATIENCE_S)
+        took_s = time.monotonic() - began_s
+        rows = site.children.until("its records", lambda: _rows_after(live, taken), PATIENCE_S)
+    before = [row for row in rows if row.trigger <= taken]
+    cut_short = sum(row.reason == "INTERRUPTED" for row in before)
+    narrator.say(
+        f"It judged again {took_s:.1f} s later. {_parts(cut_short)} in its hands at the kill: UNINSPECTED, never OK."
+    )
+    site.prove(
+        f"{taken:,} triggers before the kill, {len(before):,} verdicts on record, each once",
+        holds=len(before) == taken == len({row.trigger for row in before}),
+    )
+    account = site.account(live)
+    narrator.account(account)
+    site.prove("nothing was lost", holds=account.lost == 0)
+
+
+def light_falls(site: Site) -> None:
+    """Scene d: the light falls on one gateway; the hub raises one alarm, about that gateway alone."""
+    live, narrator = site.gateways["press-2"], site.narrator
+    live.dimmer.write_text(str(LIGHT))
+    began_s, seen = time.monotonic(), _windows(site, live.name)
+    with narrator.waiting("two windows of 500 parts that differ from the reference"):
+        while not (alarms := site.hub.ask("/api/alarms")):
+            windows = _windows(site, live.name)
+            for closed_us in sorted(windows.keys() - seen.keys()):
+                narrator.say(f"A window of press-2 is full: {_indices(windows[closed_us])}.")
+            seen = windows
+            if time.monotonic() - began_s > ALARM_S:
+                break
+            site.rest(1)
+    for alarm in alarms:
+        narrator.say(f"Alarm after {time.monotonic() - began_s:.0f} s: {alarm['text']}", "bold yellow")
+    site.prove("one alarm, on press-2", holds=[alarm["gateway"] for alarm in alarms] == [live.name])
+    quiet = {name: _windows(site, name) for name in site.gateways if name != live.name}
+    highest = {name: max((max(each.values()) for each in found.values()), default=0.0) for name, found in quiet.items()}
+    narrator.say(
+        "The others stay quiet: " + ", ".join(f"{name} at most {psi:.2f}" for name, psi in highest.items()) + "."
+    )
+
+
+SCENES = (
+    Scene(
+        "Three gateways at work",
+        "press-1 and press-2 look at surfaces, 20 a second each; pump-1 listens to an engine, 10 windows a second.",
+        at_work,
+    ),
+    Scene(
+        "The network of press-2 is cut",
+        "It goes on judging and keeps its records on its disk. What the hub has signed for, and only that, may go.",
+        network_lost,
+    ),
+    Scene(
+        "press-1 is killed in mid-work",
+        "kill -9, no last words. Each trigger stands in a memory-mapped ring before anything is done with it.",
+        killed,
+    ),
+    Scene(
+        "The light on press-2 falls by 20 %",
+        "Too little for the guard, which looks for darkness. But every gateway counts what its model sees on the bin "
+        "edges that came with the model, and the hub compares: population stability index from 0.25 on, twice running.",
+        light_falls,
+    ),
+)
+
+
+def _have_begun(site: Site) -> bool | None:
+    for live in site.gateways.values():
+        live.tape.read()
+    return all(live.tape.verdicts for live in site.gateways.values()) or None
+
+
+def _show_some(site: Site) -> None:
+    """Of the new verdicts of each gateway show one, one that is not OK if there is."""
+    for live in site.gateways.values():
+        new = live.tape.read()
+        if new:
+            told = min(new, key=lambda each: (each.verdict == "OK", each.trigger))
+            site.narrator.verdict(live.name, told, _remark(live, told))
+
+
+def _remark(live: LiveGateway, told: Told) -> str:
+    defect = live.truth(told.trigger)
+    material, how = live.gateway.words
+    return f"{material}, a {defect} {how}" if defect else material
+
+
+def _rejected(site: Site) -> tuple[LiveGateway, int] | None:
+    """A part of a press that was rejected for a defect that is there."""
+    for live in site.gateways.values():
+        live.tape.read()
+        if live.gateway.scene == "textures":
+            for n, verdict in live.tape.verdicts.items():
+                if verdict == "NG" and live.truth(n):
+                    return live, n
+    return None
+
+
+def _look_at(site: Site, live: LiveGateway, n: int) -> None:
+    gateway, narrator = live.gateway, site.narrator
+    picture, defect = TextureScene(site.data["textures"], gateway.seed, "right", gateway.defect_share).draw(n)
+    taken = portrait.take(site.bundles[gateway.model], picture, site.folder / "pictures", f"{live.name}-{n:06d}")
+    narrator.say(
+        f"Part {n} of {live.name} was rejected: score {taken.score:.3f}. Its surface is a real photograph, "
+        f"the {defect} on it is drawn. This is where the model saw it:"
+    )
+    narrator.lines(portrait.blocks(taken, narrator.console))
+    narrator.say(f"part and heatmap: {taken.files[0]}\n                  {taken.files[1]}")
+
+
+def _drained(site: Site, live: LiveGateway, produced: int) -> Account | None:
+    """The account once the hub has what was made up to then."""
+    account = site.account(live)
+    return account if account.archived + account.declared >= produced else None
+
+
+def _went_on(live: LiveGateway, taken: int) -> bool | None:
+    live.tape.read()
+    return max(live.tape.verdicts, default=0) > taken or None
+
+
+def _rows_after(live: LiveGateway, taken: int) -> list[Row] | None:
+    """What is on record, once something from after trigger `taken` is."""
+    rows = live.rows()
+    return rows if any(row.trigger > taken for row in rows) else None
+
+
+def _windows(site: Site, name: str) -> dict[int, dict[str, float]]:
+    """The index of each signal in each full window of a gateway, by the time it was closed."""
+    found: dict[int, dict[str, float]] = {}
+    for view in site.hub.ask("/api/drift", gateway=name):
+        for closed_us, psi in view["history"]:
+            found.setdefault(closed_us, {})[view["signal"]] = psi
+    return found
+
+
+def _indices(window: dict[str, float]) -> str:
+    return ", ".join(f"{signal} {psi:.2f}" for signal, psi in sorted(window.items(), key=lambda each: -each[1]))
+
+
+def _parts(n: int) -> str:
+    return "1 part was" if n == 1 else f"{n} parts were"
