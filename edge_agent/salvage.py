@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 CHUNK_ROWS = 1000
 """Rows of one transaction into the new file; a cut between two of them is healed by doing it again."""
 
-TABLES = ("runs", "contexts", "cursors", "totals", "verdicts", "events", "drift", "outcomes", "metrics", "captures")
+TABLES = ("runs", "contexts", "cursors", "verdicts", "events", "drift", "outcomes", "metrics", "captures")
 META = ("floor_us",)
 """What of `meta` is true of the new file too; its epoch and its cleanness are its own."""
 
@@ -65,9 +65,6 @@ def _insert(new: Database, insert: str, rows: list[Row], unreadable: type[Except
 
 def _rows(old: Database, table: str, names: str, unreadable: type[Exception]) -> Iterator[Row]:
     """The rows from the low end up to the first damaged page, then from the high end down to the last one."""
-    if table == "totals":
-        yield from _read(old, f"SELECT {names} FROM totals", (), unreadable)  # noqa: S608
-        return
     last = -1
     for row in _read(old, f"SELECT {names} FROM {table} ORDER BY id", (), unreadable):  # noqa: S608
         last = row[0]

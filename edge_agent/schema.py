@@ -1,7 +1,7 @@
 """The database's tables as a list of migrations: each is the SQL that leads from its index to the next version.
 
 Append only: a migration that a gateway may have run is never edited. A row's id holds its identity:
-`epoch << 32 | seq`; `verdict` is the view for people, everything else is the agent's own.
+`epoch << 32 | seq`; the views `verdict` and `totals` are for people, everything else is the agent's own.
 """
 
 from edge_protocol.codes import Reason, Verdict
@@ -27,11 +27,9 @@ CREATE TABLE contexts (
 CREATE TABLE cursors (
     id INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, stream TEXT NOT NULL, next INTEGER NOT NULL,
     committed TEXT NOT NULL, declared TEXT NOT NULL, trimmed INTEGER NOT NULL,
-    last_trigger INTEGER NOT NULL DEFAULT 0, last_at_us INTEGER NOT NULL DEFAULT 0, UNIQUE (epoch, stream)
+    last_trigger INTEGER NOT NULL DEFAULT 0, last_at_us INTEGER NOT NULL DEFAULT 0, totals TEXT NOT NULL DEFAULT '{}',
+    UNIQUE (epoch, stream)
 ) STRICT;
-CREATE TABLE totals (
-    pipeline TEXT, verdict INTEGER, n INTEGER NOT NULL, PRIMARY KEY (pipeline, verdict)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE verdicts (
     id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, run INTEGER NOT NULL, trigger INTEGER NOT NULL,
     context INTEGER NOT NULL, verdict INTEGER NOT NULL, reason INTEGER NOT NULL, score REAL,
@@ -57,6 +55,9 @@ LEFT JOIN contexts c ON c.id = v.context
 LEFT JOIN runs r ON r.id = v.run
 LEFT JOIN words said ON said.kind = 'verdict' AND said.number = v.verdict
 LEFT JOIN words why ON why.kind = 'reason' AND why.number = v.reason;
+CREATE VIEW totals AS SELECT pipelines.key AS pipeline, counts.key AS verdict, sum(counts.value) AS n
+FROM cursors, json_each(cursors.totals) pipelines, json_each(pipelines.value) counts
+GROUP BY pipelines.key, counts.key;
 """
 
 _FIRST_STREAMS = ("events", "drift", "outcomes", "metrics", "captures")

@@ -123,8 +123,22 @@ class Store:
             if self._depth:
                 yield self._ready()
                 return
-            with self._translated(), self._begun() as connection:
-                yield connection
+            try:
+                connection = self._ready()
+                connection.execute("BEGIN IMMEDIATE")
+                self._depth, epoch = 1, self.epoch
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    self.epoch = epoch
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+                finally:
+                    self._depth = 0
+            except apsw.Error as error:
+                raise self._translate(error) from error
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -137,8 +151,10 @@ class Store:
             if self._depth:
                 yield self._ready()
                 return
-            with self._translated():
+            try:
                 yield self._ready()
+            except apsw.Error as error:
+                raise self._translate(error) from error
 
     def new_epoch(self) -> int:
         """Begin another numbering: what is appended from now on belongs to it. Part of the caller's transaction."""
@@ -198,8 +214,9 @@ class Store:
                 durable.remove(self._suspect)
             try:
                 self._prepare()
-            except _CORRUPT as error:
+            except (StoreCorrupt, *_CORRUPT) as error:
                 self._drop_connection()
+                self._suspect.unlink(missing_ok=True)
                 quarantine.move(self.path, str(error), self.clock.wall_us())
                 self._prepare()
         except (apsw.Error, OSError) as error:
@@ -237,7 +254,7 @@ class Store:
             raise StoreError(message, "run the agent that made it, or a later one")
         for number, migration in enumerate(MIGRATIONS[version:], version + 1):
             connection.execute(f"BEGIN IMMEDIATE; {migration}; PRAGMA user_version={number}; COMMIT")
-        with self._begun():
+        with self.transaction():
             meta: dict[str, Any] = dict(connection.execute("SELECT name, value FROM meta"))
             ((run,),) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchall()
             self.was_clean = bool(meta.get("clean", True))
@@ -249,22 +266,6 @@ class Store:
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 0)")
             connection.executemany("INSERT OR REPLACE INTO words VALUES (?, ?, ?)", WORDS)
 
-    @contextmanager
-    def _begun(self) -> Iterator[Connection]:
-        connection = self._ready()
-        connection.execute("BEGIN IMMEDIATE")
-        self._depth, epoch = 1, self.epoch
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            self.epoch = epoch
-            raise
-        finally:
-            self._depth = 0
-
     def _save_floor(self, connection: Connection) -> None:
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('floor_us', ?)", (self.clock.floor_us,))
         self._saved_floor_us = self.clock.floor_us
@@ -274,31 +275,24 @@ class Store:
             self._connection = self._connect()
         return self._connection
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except apsw.FullError as error:
+    def _translate(self, error: apsw.Error) -> StoreError:
+        """Our name for a driver's error, with what has to be done about it at once."""
+        if isinstance(error, apsw.FullError):
             self._drop_ballast()
             message = f"no room for {self.path}"
-            raise StoreFull(message, "free disk space or raise store.quota_mb; the oldest records are shed") from error
-        except _CORRUPT as error:
+            return StoreFull(message, "free disk space or raise store.quota_mb; the oldest records are shed")
+        if isinstance(error, _CORRUPT):
             self._mark_suspect(str(error))
             message = f"{self.path} is damaged: {error}"
-            raise StoreCorrupt(
-                message, "start the agent again: it moves the file aside and saves what it can"
-            ) from error
-        except apsw.IOError as error:
+            return StoreCorrupt(message, "start the agent again: it moves the file aside and saves what it can")
+        if isinstance(error, apsw.IOError):
             # After a failed fsync the kernel may call lost pages clean: only a new connection reads what is there.
             self._drop_connection()
             self.check_needed = True
             message = f"{self.path} cannot be written: {error}"
-            raise StoreError(message, "check the disk; the records wait in memory meanwhile") from error
-        except apsw.Error as error:
-            message = f"{self.path}: {error}"
-            raise StoreError(
-                message, "no other program may write this file; readers keep their transactions short"
-            ) from error
+            return StoreError(message, "check the disk; the records wait in memory meanwhile")
+        message = f"{self.path}: {error}"
+        return StoreError(message, "no other program may write this file; readers keep their transactions short")
 
     def _drop_connection(self) -> None:
         if self._connection is not None:

@@ -4,7 +4,7 @@ Comes from and goes to the `cursors` table, inside the caller's transaction. Nev
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -12,6 +12,9 @@ from edge_agent.store import Connection, fetch
 from edge_protocol import ranges
 from edge_protocol.codes import Stream
 from edge_protocol.ranges import EMPTY, Ranges
+
+Totals: TypeAlias = dict[str, list[int]]
+"""By pipeline, how many of each verdict, in the order of their numbers."""
 
 SEQ_BITS = 32
 _PRIORITY = {stream.value: rank for rank, stream in enumerate(Stream)}
@@ -47,11 +50,42 @@ def row_id(epoch: int, seq: int) -> int:
 
 def advance(connection: Connection, epoch: int, stream: str, count: int) -> int:
     """Give out `count` numbers of a stream; the first of them."""
-    sql = "UPDATE cursors SET next = next + ? WHERE epoch = ? AND stream = ? RETURNING next - ?"
-    for (first,) in fetch(connection, sql, (count, epoch, stream, count)):
-        return int(first)
-    save(connection, Cursor(epoch, stream, next=count + 1))
-    return 1
+    first, _ = following(connection, epoch, stream)
+    sql = "UPDATE cursors SET next = ? WHERE epoch = ? AND stream = ?"
+    connection.execute(sql, (first + count, epoch, stream))
+    return first
+
+
+def following(connection: Connection, epoch: int, stream: str) -> tuple[int, Totals]:
+    """The next number of a stream, which begins with 1, and the totals of its rows."""
+    sql = "SELECT next, totals FROM cursors WHERE epoch = ? AND stream = ?"
+    for seq, totals in fetch(connection, sql, (epoch, stream)):
+        return int(seq), _totals.decode(totals)
+    save(connection, Cursor(epoch, stream))
+    return 1, {}
+
+
+def move(connection: Connection, epoch: int, seq: int, totals: Totals, last: tuple[int, int]) -> None:
+    """Let `seq` be the next number of the verdicts; `last` is the highest trigger of the new ones and its time."""
+    # One row with all that changes in each commit: another table would be another page to write and to sync.
+    sql = (
+        "UPDATE cursors SET next = ?, totals = ?, last_trigger = max(last_trigger, ?), "
+        "last_at_us = max(last_at_us, ?) WHERE epoch = ? AND stream = 'verdicts'"
+    )
+    connection.execute(sql, (seq, msgspec.json.encode(totals).decode(), *last, epoch))
+
+
+def last_trigger(connection: Connection) -> tuple[int, int]:
+    """The highest trigger that was ever recorded and the latest time of one; zeros before the first."""
+    ((n, at_us),) = fetch(
+        connection, "SELECT coalesce(max(last_trigger), 0), coalesce(max(last_at_us), 0) FROM cursors"
+    )
+    return n, at_us
+
+
+def all_totals(connection: Connection) -> list[Totals]:
+    """The totals of each epoch."""
+    return [_totals.decode(totals) for (totals,) in fetch(connection, "SELECT totals FROM cursors")]
 
 
 def load(connection: Connection, epoch: int, stream: str) -> Cursor | None:
@@ -83,6 +117,7 @@ def save(connection: Connection, cursor: Cursor) -> None:
 
 
 _ranges = msgspec.json.Decoder(Ranges)
+_totals = msgspec.json.Decoder(Totals)
 
 
 def _cursor(row: tuple[Any, ...]) -> Cursor:

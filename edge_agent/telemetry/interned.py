@@ -3,11 +3,13 @@
 Remembers what it has seen; `forget` after a transaction that failed, because its rows are not there.
 """
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from edge_agent.clock import Clock
 from edge_agent.sample import Trigger
 from edge_agent.store import Connection, fetch
+from edge_agent.telemetry.record import Runs
 from edge_protocol.batch import Context
 from edge_protocol.codes import ClockState
 from edge_protocol.messages import Time
@@ -50,30 +52,27 @@ class Interned:
         self._runs.clear()
         self._contexts.clear()
 
-    def current_run(self, connection: Connection) -> tuple[int, int]:
-        """The number of the clock's current run, and by how much its wall time is ahead of its monotonic time."""
-        time = self._clock.time()
-        return self._run(connection, time), time.wall_us - time.mono_us
+    def current_run(self, connection: Connection) -> int:
+        """The number of the clock's current run."""
+        return self._run(connection, self._clock.time())
 
-    def run_of(self, connection: Connection, trigger: Trigger) -> int:
-        """The run that gave `trigger` its time, which may have been another process's."""
+    def runs(self, connection: Connection) -> Runs:
+        """Which run gave a trigger its time: after a step of the clock or a kill it is not always the current one."""
         now = self._clock.time()
-        offset_us = trigger.at_us - trigger.mono_us
-        for (boot, wall_us, mono_us), number in self._runs.items():
-            if boot == now.boot and abs(offset_us - (wall_us - mono_us)) < SAME_RUN_US:
-                return number
-        for (number,) in fetch(connection, _FIND_RUN, (now.boot, offset_us, SAME_RUN_US)):
-            return int(number)
-        state = self._clock.state_of(trigger.at_us)
-        return self._run(connection, Time(now.boot, 0, trigger.at_us, trigger.mono_us, state))
+        expected_us = now.wall_us - now.mono_us
+        return Runs(
+            self._run(connection, now),
+            expected_us - SAME_RUN_US,
+            expected_us + SAME_RUN_US,
+            lambda trigger: self._foreign_run(connection, trigger, now.boot),
+        )
 
-    def context_number(self, connection: Connection, context: Context) -> int:
-        """The number of `context`."""
-        number = self._contexts.get(context)
-        if number is None:
-            number = _intern_context(connection, context)
-            _remember(self._contexts, context, number)
-        return number
+    def context_numbers(self, connection: Connection, contexts: Iterable[Context]) -> dict[int, int]:
+        """The numbers of `contexts` by the identity of the object."""
+        return {
+            key: self._context_number(connection, context)
+            for key, context in {id(context): context for context in contexts}.items()
+        }
 
     def run(self, connection: Connection, number: int) -> tuple[Time, bytes]:
         """A run by its number, with the digest of the configuration of its process."""
@@ -89,6 +88,20 @@ class Interned:
             for row in fetch(connection, _GET_CONTEXT, (number,)):
                 _remember(self._known_contexts, number, Context(*row))
         return self._known_contexts.get(number, Context(pipeline=""))
+
+    def _context_number(self, connection: Connection, context: Context) -> int:
+        number = self._contexts.get(context)
+        if number is None:
+            number = _intern_context(connection, context)
+            _remember(self._contexts, context, number)
+        return number
+
+    def _foreign_run(self, connection: Connection, trigger: Trigger, boot: str) -> int:
+        offset_us = trigger.at_us - trigger.mono_us
+        for (number,) in fetch(connection, _FIND_RUN, (boot, offset_us, SAME_RUN_US)):
+            return int(number)
+        state = self._clock.state_of(trigger.at_us)
+        return self._run(connection, Time(boot, 0, trigger.at_us, trigger.mono_us, state))
 
     def _run(self, connection: Connection, time: Time) -> int:
         key = (time.boot, time.wall_us, time.mono_us)

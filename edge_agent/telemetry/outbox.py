@@ -13,7 +13,7 @@ from edge_agent.judgement import Judgement
 from edge_agent.store import Connection, Store, fetch
 from edge_agent.telemetry import cursors, record, settlement, shedding
 from edge_agent.telemetry.cursors import Cursor, row_id
-from edge_agent.telemetry.interned import SAME_RUN_US, Interned
+from edge_agent.telemetry.interned import Interned
 from edge_protocol import ranges
 from edge_protocol.batch import Batch
 from edge_protocol.codes import Reason, Stream, Verdict
@@ -133,17 +133,19 @@ class Outbox:
 
     def totals(self) -> dict[str, dict[str, int]]:
         """How many verdicts of each kind every pipeline has given since the database was made."""
+        sums: dict[str, dict[str, int]] = {}
         with self._store.reading() as connection:
-            totals: dict[str, dict[str, int]] = {}
-            for pipeline, verdict, n in fetch(connection, "SELECT pipeline, verdict, n FROM totals"):
-                totals.setdefault(pipeline, {word.name: 0 for word in Verdict})[Verdict(verdict).name] = n
-            return totals
+            for totals in cursors.all_totals(connection):
+                for pipeline, counts in totals.items():
+                    line = sums.setdefault(pipeline, {verdict.name: 0 for verdict in Verdict})
+                    for verdict, n in zip(Verdict, counts, strict=True):
+                        line[verdict.name] += n
+        return sums
 
     def last_verdict(self) -> tuple[int, int]:
         """The highest trigger on record and the time of the last verdict; zeros before the first."""
         with self._store.reading() as connection:
-            meta = dict(fetch(connection, "SELECT name, value FROM meta WHERE name LIKE 'last_%'"))
-            return meta.get("last_trigger", 0), meta.get("last_verdict_us", 0)
+            return cursors.last_trigger(connection)
 
     def recorded(self, judgements: Iterable[Judgement]) -> set[tuple[int, str]]:
         """Which of these are on record, as (trigger, pipeline). Looks at every row: for the start after a kill."""
@@ -188,32 +190,20 @@ class Outbox:
 
     def _append_judgements(self, connection: Connection, judgements: Sequence[Judgement]) -> None:
         epoch, interned = self._store.epoch, self._interned
-        first = cursors.advance(connection, epoch, Stream.VERDICTS, len(judgements))
-        now, offset_us = interned.current_run(connection)
-        runs = [
-            now
-            if abs(judgement.trigger.at_us - judgement.trigger.mono_us - offset_us) < SAME_RUN_US
-            else interned.run_of(connection, judgement.trigger)
-            for judgement in judgements
-        ]
-        contexts = {id(judgement.context): judgement.context for judgement in judgements}
-        numbers = {key: interned.context_number(connection, context) for key, context in contexts.items()}
-        rows = record.verdict_rows(judgements, row_id(epoch, first), runs, numbers)
+        seq, totals = cursors.following(connection, epoch, Stream.VERDICTS)
+        contexts = interned.context_numbers(connection, [judgement.context for judgement in judgements])
+        rows = record.verdict_rows(judgements, row_id(epoch, seq), contexts, interned.runs(connection))
         connection.executemany(record.INSERT_VERDICT, rows)
-        totals = Counter((judgement.pipeline, judgement.verdict) for judgement in judgements)
-        connection.executemany(
-            "INSERT INTO totals VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
-            [(pipeline, verdict, n) for (pipeline, verdict), n in totals.items()],
-        )
-        connection.executemany(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)",
-            (("last_trigger", max(row[3] for row in rows)), ("last_verdict_us", rows[-1][1])),
-        )
+        # Counted as plain numbers: an enum's hash is slower than all the rest of it.
+        for key, n in Counter([row[4] << 2 | row[5] for row in rows]).items():
+            totals.setdefault(interned.context(connection, key >> 2).pipeline, [0] * len(Verdict))[key & 3] += n
+        last = max(map(record.TRIGGER, rows)), rows[-1][1]
+        cursors.move(connection, epoch, seq + len(rows), totals, last)
 
     def _append_records(self, connection: Connection, records: Sequence[tuple[Stream, int, AnyRecord]]) -> None:
         if not records:
             return
-        run, _ = self._interned.current_run(connection)
+        run = self._interned.current_run(connection)
         by_stream: dict[Stream, list[tuple[int, bytes]]] = {}
         for wanted, at_us, each in records:
             stream, body = record.encode_record(wanted, each)

@@ -5,9 +5,11 @@ The same rows make the same batch, byte for byte, whenever it is made. Never tou
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
-from typing import Any, TypeAlias
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
 
 from edge_agent.judgement import Judgement
+from edge_agent.sample import Trigger
 from edge_agent.telemetry.cursors import Cursor
 from edge_protocol import messages
 from edge_protocol.batch import Batch, Context, RecordRow, VerdictRow
@@ -35,6 +37,20 @@ INSERT_VERDICT = f"INSERT INTO verdicts ({_VERDICT_COLUMNS}) VALUES (?, ?, ?, ?,
 _STREAMS = frozenset(Stream)
 
 
+TRIGGER = itemgetter(3)
+_SCORE = itemgetter(7)
+_TEXTS = tuple(map(itemgetter, (9, 10, 11)))
+
+
+class Runs(NamedTuple):
+    """Which run gave a trigger its time: the current one when wall less monotonic lies between, or `of` knows."""
+
+    current: int
+    low_us: int
+    high_us: int
+    of: Callable[[Trigger], int]
+
+
 def table_of(stream: str) -> str:
     """The table that holds a stream's rows.
 
@@ -58,18 +74,23 @@ def select_rows(stream: str) -> str:
     return f"SELECT {columns} FROM {table_of(stream)} WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608
 
 
-def verdict_rows(
-    judgements: Sequence[Judgement], first_id: int, runs: Iterable[int], contexts: Mapping[int, int]
-) -> list[Row]:
+def verdict_rows(judgements: Sequence[Judgement], first_id: int, contexts: Mapping[int, int], runs: Runs) -> list[Row]:
     """Judgements as rows of the database. `contexts` are numbers by the identity of the object: there are but few."""
-    return [
+    current, low_us, high_us, run_of = runs
+    rows = [
         (
-            i, (t := j.trigger).at_us, run, t.n, contexts[id(j.context)], j.verdict, j.reason,
-            None if j.score is None else float(j.score), j.latency_us,
-            t.part[:TEXT_CHARS], t.product[:TEXT_CHARS], t.lot[:TEXT_CHARS],
+            i, (t := j.trigger).at_us, current if low_us < t.at_us - t.mono_us < high_us else run_of(t), t.n,
+            contexts[id(j.context)], j.verdict, j.reason, j.score, j.latency_us, t.part, t.product, t.lot,
         )
-        for i, j, run in zip(count(first_id), judgements, runs)
+        for i, j in zip(count(first_id), judgements)
     ]  # fmt: skip
+    # Looked at by column, because the rare case must cost nothing: a numpy score or an endless text in one row would
+    # keep the whole batch out of the database, or out of every message, for ever.
+    if not set(map(type, map(_SCORE, rows))) <= {float, type(None)} or any(
+        max(map(len, map(text, rows))) > TEXT_CHARS for text in _TEXTS
+    ):
+        return [_plain(row) for row in rows]
+    return rows
 
 
 def encode_record(stream: Stream, record: AnyRecord) -> tuple[Stream, bytes]:
@@ -122,3 +143,8 @@ def make_batch(
 
 def _weight(row: Row) -> int:
     return len(row[3]) if len(row) == 4 else VERDICT_BYTES + sum(map(len, row[9:]))
+
+
+def _plain(row: Row) -> Row:
+    score = None if row[7] is None else float(row[7])
+    return (*row[:7], score, row[8], *(text[:TEXT_CHARS] for text in row[9:]))
