@@ -75,7 +75,7 @@ def shades(heat: npt.NDArray[Any]) -> list[str]:
 
 
 def _spans(size: int, cells: int) -> list[slice]:
-    """What each of `cells` covers of `size` values; neighbours share a value where there are fewer values than cells."""
+    """What each of `cells` covers of `size` values; where there are fewer values, neighbours share one."""
     return [slice(i * size // cells, math.ceil((i + 1) * size / cells)) for i in range(cells)]
 
 
