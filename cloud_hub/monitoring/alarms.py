@@ -44,6 +44,13 @@ def clear(connection: Connection, subject: Subject, at_us: int) -> None:
     connection.execute(update(alarms).where(*_is(subject)).values(cleared_us=at_us))
 
 
+def clear_others(connection: Connection, subject: Subject, at_us: int) -> None:
+    """Clear the alarms of this kind on other bundles of the same pipeline: what they were about no longer runs."""
+    mine = (alarms.c.gateway == subject.gateway, alarms.c.kind == subject.kind, alarms.c.pipeline == subject.pipeline)
+    others = update(alarms).where(*mine, alarms.c.bundle != subject.bundle, alarms.c.cleared_us.is_(None))
+    connection.execute(others.values(cleared_us=at_us))
+
+
 def standing(connection: Connection, subject: Subject) -> Row[Any] | None:
     """The alarm that stands on `subject`."""
     return connection.execute(select(alarms).where(*_is(subject))).one_or_none()

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 from sqlalchemy import Connection, Row, func, select, update
 
-from cloud_hub.monitoring.alarms import DRIFT, Subject, clear, raise_alarm, standing
+from cloud_hub.monitoring.alarms import DRIFT, Subject, clear, clear_others, raise_alarm, standing
 from cloud_hub.monitoring.views import pack_counts, reference_of, unpack_counts, unpack_findings
-from cloud_hub.storage.schema import batches, cursors, panes, windows
+from cloud_hub.storage.schema import batches, bundles, cursors, panes, windows
 from edge_protocol import ranges, statistics
 from edge_protocol.codes import FindingState
 from edge_protocol.counters import Reference, SignalReference
@@ -71,6 +71,7 @@ def _judge(connection: Connection, series: Series, reference: Reference, now_us:
         findings = {signal.name: _finding(signal, counts.get(signal.name), rules) for signal in reference.signals}
         _write(connection, series, group, counts, findings)
         _alarm(connection, series, now_us, rules)
+        clear_others(connection, series.subject, now_us)
         made += 1
     return made
 
@@ -90,7 +91,7 @@ def grouped(waiting: Iterable[Row[Any]], samples: int) -> list[list[Row[Any]]]:
 
 
 def merged(group: Sequence[Row[Any]]) -> dict[str, tuple[int, ...]]:
-    """The counts of some panes together. A signal whose panes have different edges is left out: they cannot be added."""
+    """The counts of some panes together, without signals whose panes differ in edges: they cannot be added."""
     total: dict[str, tuple[int, ...]] = {}
     odd: set[str] = set()
     for pane in group:
@@ -115,13 +116,17 @@ def _finding(signal: SignalReference, counts: tuple[int, ...] | None, rules: Rul
 
 def _in_order(connection: Connection, series: Series) -> list[Row[Any]]:
     """The panes that wait, in the order they were made, up to the first hole that may still be filled."""
-    query = select(panes).where(
-        panes.c.gateway == series.gateway,
-        panes.c.pipeline == series.pipeline,
-        panes.c.bundle == series.bundle,
-        panes.c.reference == series.reference,
-        panes.c.window_id.is_(None),
-    )
+    query = (
+        select(panes)
+        .where(
+            panes.c.gateway == series.gateway,
+            panes.c.pipeline == series.pipeline,
+            panes.c.bundle == series.bundle,
+            panes.c.reference == series.reference,
+            panes.c.window_id.is_(None),
+        )
+        .with_for_update()
+    )  # another replica that waits here finds them judged
     rows = connection.execute(query).all()
     complete = {key: _complete(connection, series.gateway, *key) for key in {(row.epoch, row.stream) for row in rows}}
     ready = [row for row in rows if row.seq <= complete[row.epoch, row.stream]]
@@ -145,7 +150,7 @@ def _ages(connection: Connection, gateway: str, epochs: set[int]) -> dict[int, i
         .where(batches.c.gateway == gateway, batches.c.epoch.in_(sorted(epochs)))
         .group_by(batches.c.epoch)
     )
-    return {epoch: first for epoch, first in connection.execute(query)}
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _write(
@@ -183,10 +188,9 @@ def _alarm(connection: Connection, series: Series, now_us: int, rules: Rules) ->
     if len(last) < rules.windows:
         return
     if signals := steadily_drifting(last):
-        before = {} if alarm is None else dict(alarm.signals)
-        raise_alarm(
-            connection, series.subject, told(series, {**before, **signals}, rules), now_us, {**before, **signals}
-        )
+        named = {**(alarm.signals if alarm is not None else {}), **signals}
+        text = told(series, _name_of(connection, series.bundle), named, rules)
+        raise_alarm(connection, series.subject, text, now_us, named)
     elif alarm is not None and all(is_quiet(findings) for findings in last):
         clear(connection, series.subject, now_us)
 
@@ -196,7 +200,7 @@ def steadily_drifting(last: Sequence[dict[str, Finding]]) -> dict[str, float]:
     return {
         name: finding.psi
         for name, finding in last[0].items()
-        if all(findings.get(name, finding).state is FindingState.DRIFT for findings in last)
+        if all(name in findings and findings[name].state is FindingState.DRIFT for findings in last)
     }
 
 
@@ -206,10 +210,15 @@ def is_quiet(findings: dict[str, Finding]) -> bool:
     return FindingState.OK in states and FindingState.DRIFT not in states
 
 
-def told(series: Series, signals: dict[str, float], rules: Rules) -> str:
+def told(series: Series, bundle: str, signals: dict[str, float], rules: Rules) -> str:
     """The alarm in one sentence."""
     named = ", ".join(f"{name} (PSI {psi:.2f})" for name, psi in sorted(signals.items(), key=lambda each: -each[1]))
     return (
         f"{series.gateway}/{series.pipeline}: {named} at or above {rules.psi:g} against the reference of "
-        f"{series.bundle[:12]} in {rules.windows} windows in a row"
+        f"{bundle} in {rules.windows} windows in a row"
     )
+
+
+def _name_of(connection: Connection, digest: str) -> str:
+    row = connection.execute(select(bundles.c.name, bundles.c.version).where(bundles.c.digest == digest)).one_or_none()
+    return digest[:12] if row is None else f"{row.name} {row.version}"

@@ -15,8 +15,8 @@ def tick(connection: Connection, now_us: int) -> None:
     )
     query = (
         select(quarantine.c.tenant, quarantine.c.gateway, func.count().label("n"))
-        .where(quarantine.c.received_us > told)
         .group_by(quarantine.c.tenant, quarantine.c.gateway)
+        .having(func.max(quarantine.c.received_us) > told)
     )
     for row in connection.execute(query).all():
         text = (

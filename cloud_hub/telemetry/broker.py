@@ -65,7 +65,7 @@ class Broker:
         for port in self._listening():
             _check_free(settings.host, port)
         command = [sys.executable, "-P", "-m", "cloud_hub.telemetry.broker_child", settings.engine]
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 (our own module, on files of our own)
             [*command, str(self._configure()), *self._binary()],
             stdin=subprocess.PIPE,
             # Ctrl-C in the hub's terminal is the hub's business: it ends the broker last.
@@ -153,12 +153,16 @@ topic readwrite lineside/v1/fleet/#
 
 def rumqttd_config(settings: BrokerSettings) -> str:
     """The configuration of iotcore's broker: one listener for each version of MQTT, a log of 10 times 10 MiB."""
-    head = {"max_connections": 10_000, "max_outgoing_packet_count": 200, "max_segment_size": 10 * 1024 * 1024}
-    router = _lines({"id": 0, **head, "max_segment_count": 10})
+    log = {"max_segment_size": 10 * 1024 * 1024, "max_segment_count": 10}
+    router = _lines({"id": 0, "max_connections": 10_000, "max_outgoing_packet_count": 200, **log})
     text = f"# Written by the hub at each start.\nid = 0\n\n[router]\n{router}"
     for version, port in zip(("v5", "v4"), settings.ports, strict=True):
-        listen = {"name": version, "listen": f"{settings.host}:{port}", "next_connection_delay_ms": 0}
-        limits = {
+        listen: dict[str, str | int] = {
+            "name": version,
+            "listen": f"{settings.host}:{port}",
+            "next_connection_delay_ms": 0,
+        }
+        limits: dict[str, str | int] = {
             "connection_timeout_ms": 10_000,
             "max_payload_size": MAX_PAYLOAD_BYTES,
             "max_inflight_count": 200,
@@ -169,7 +173,7 @@ def rumqttd_config(settings: BrokerSettings) -> str:
 
 
 def mosquitto_config(settings: BrokerSettings) -> str:
-    """The configuration of mosquitto: with certificates each gateway is who its certificate says, else all are equal."""
+    """The configuration of mosquitto: with certificates a gateway is who its certificate says, else all are equal."""
     lines = [
         "# Written by the hub at each start.",
         f"listener {settings.ports[0]} {settings.host}",

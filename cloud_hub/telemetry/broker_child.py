@@ -34,7 +34,8 @@ def _serve(config: str) -> None:
 
 
 def _watch(command: list[str]) -> int:
-    with subprocess.Popen(command, preexec_fn=_die_with_parent) as broker:  # noqa: PLW1509 (no thread has started yet)
+    # No thread has started yet, so what runs between fork and exec cannot wait for a lock that nobody will give.
+    with subprocess.Popen(command, preexec_fn=_die_with_parent) as broker:  # noqa: PLW1509, S603
         signal.signal(signal.SIGHUP, lambda *_: broker.send_signal(signal.SIGHUP))
         signal.signal(signal.SIGTERM, lambda *_: broker.terminate())
         _at_end_of_input(broker.terminate)

@@ -15,7 +15,9 @@ from edge_protocol import topics
 class Leases:
     """The shards of one replica. `step` now and then, several times within `ttl_s`."""
 
-    def __init__(self, database: Database, replica: str, clock: Clock, *, ttl_s: float = 15.0, tenant: str = "default"):
+    def __init__(
+        self, database: Database, replica: str, clock: Clock, *, ttl_s: float = 15.0, tenant: str = "default"
+    ) -> None:
         self._database = database
         self._replica = replica
         self._clock = clock
