@@ -22,7 +22,8 @@ from edge_protocol import bundle
 from edge_protocol.batch import Context
 from edge_protocol.bundle import Manifest, OperatingPoint
 from edge_protocol.codes import Reason, Verdict
-from edge_protocol.errors import ManifestError
+from edge_protocol.counters import Reference, load_reference
+from edge_protocol.errors import DecodeError, ManifestError
 
 Array = npt.NDArray[Any]
 
@@ -36,6 +37,7 @@ class Model:
         self.manifest = manifest
         self.digest = digest
         self.variant = variant
+        self.reference: Reference | None = None
         self.operating_point: OperatingPoint = manifest.operating_point
         self.preprocessor = preprocessor
         self._engine = engine
@@ -71,6 +73,7 @@ class Model:
         preprocessor = make_preprocessor(manifest.input)
         _check_graph(manifest, preprocessor, engine)
         model = cls(manifest, digest, chosen.name, preprocessor, engine)
+        model.reference = _read_reference(folder, manifest)
         engine.warm_up({preprocessor.tensor_name: model.new_tensor()})
         return model
 
@@ -146,6 +149,16 @@ class Model:
                 pipeline, self.manifest.name, self.manifest.version, bytes.fromhex(self.digest), self.variant, point
             )
         return self._contexts[pipeline]
+
+
+def _read_reference(folder: Path, manifest: Manifest) -> Reference | None:
+    if not manifest.reference:
+        return None
+    try:
+        return load_reference(_read_checked(folder, manifest, manifest.reference))
+    except DecodeError as error:
+        message = f"{folder / manifest.reference}: {error}"
+        raise InferenceError(message, "make the bundle again", Reason.NO_MODEL) from error
 
 
 def _read_checked(folder: Path, manifest: Manifest, name: str) -> bytes:
