@@ -3,10 +3,15 @@
 Knows no driver: `unreadable` is the exception that a damaged page raises. Never writes to the old file.
 """
 
+import shutil
+import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+PAGE_BYTES = 4096
 CHUNK_ROWS = 1000
 """Rows of one transaction into the new file; a cut between two of them is healed by doing it again."""
 
@@ -34,6 +39,19 @@ class Salvage:
     folder: str
     reason: str
     rows: dict[str, int] = field(default_factory=dict)
+
+
+def mend(path: Path, sound: Path, copy: Path) -> None:
+    """Copy a database whose first page is lost, and give it that of a sound one: the same migrations made the same."""
+    with suppress(OSError):
+        shutil.copyfile(path, copy)
+        if (wal := path.with_name(path.name + "-wal")).exists():
+            shutil.copyfile(wal, copy.with_name(copy.name + "-wal"))
+        with sound.open("rb") as source, copy.open("r+b") as target:
+            first = bytearray(source.read(PAGE_BYTES))
+            # Its own number of pages, and none of them free: header fields at 28, 32 and 36.
+            struct.pack_into(">III", first, 28, copy.stat().st_size // PAGE_BYTES, 0, 0)
+            target.write(first)
 
 
 def copy_all(old: Database, new: Database, unreadable: type[Exception]) -> dict[str, int]:

@@ -4,12 +4,10 @@ One process, one connection, one writer at a time. A file that cannot be read is
 copied into a new one with a new epoch; nothing is ever deleted that was not first read elsewhere.
 """
 
-import fcntl
 import json
 import os
 import secrets
 import shutil
-import struct
 import subprocess
 import sys
 import threading
@@ -25,7 +23,8 @@ import apsw
 from edge_agent import durable, quarantine
 from edge_agent.clock import Clock
 from edge_agent.errors import StoreError
-from edge_agent.salvage import Salvage, copy_all
+from edge_agent.lock import take_lock
+from edge_agent.salvage import PAGE_BYTES, Salvage, copy_all, mend
 from edge_agent.schema import MIGRATIONS, WORDS
 
 Connection: TypeAlias = apsw.Connection
@@ -33,7 +32,6 @@ Connection: TypeAlias = apsw.Connection
 OLDEST_SQLITE = (3, 51, 3)
 """Earlier ones can corrupt a database when a second connection resets the WAL."""
 
-PAGE_BYTES = 4096
 WAL_BYTES = 2 * 1024 * 1024
 """Kept out of the quota for the log: 1 MB of it stays, a large transaction makes it grow for a while."""
 
@@ -41,6 +39,7 @@ BALLAST_BYTES = 256 * 1024
 """On a disk that others have filled even a delete needs room for its log: this file is given up for it."""
 
 CHECK_S = 900
+BUSY_MS = 5000
 
 _PRAGMAS = """
 PRAGMA page_size=4096;
@@ -99,7 +98,7 @@ class Store:
             raise StoreError(message, "install apsw 3.51.3 or later")
         try:
             durable.make_folder(path.parent)
-            store = cls(path, quota_bytes, clock, _take_lock(path.with_suffix(".lock")))
+            store = cls(path, quota_bytes, clock, take_lock(path.with_suffix(".lock")))
         except OSError as error:
             message = f"{path.parent} cannot be written: {error.strerror}"
             raise StoreError(message, "let the agent's user own the data directory, or set data_dir") from error
@@ -239,7 +238,7 @@ class Store:
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path))
-        connection.set_busy_timeout(5000)
+        connection.set_busy_timeout(BUSY_MS)
         for pragma in _PRAGMAS.split(";"):
             connection.execute(pragma)
         connection.execute(f"PRAGMA max_page_count={self._max_pages}")
@@ -334,7 +333,6 @@ def read_only(path: Path) -> Iterator[Connection]:
         message = f"{path} cannot be read"
         raise StoreError(message, "start the agent: it moves a damaged database aside and saves what it can")
     try:
-        connection.set_busy_timeout(5000)
         yield connection
     except apsw.Error as error:
         message = f"{path}: {error}"
@@ -353,7 +351,7 @@ def _broken(path: Path, sound: Path) -> Iterator[Connection | None]:
     try:
         connection = _open_to_read(path)
         if connection is None:
-            _mend(path, sound, copy)
+            mend(path, sound, copy)
             connection = _open_to_read(copy)
         yield connection
         if connection is not None:
@@ -367,36 +365,11 @@ def _open_to_read(path: Path) -> Connection | None:
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:
         connection = apsw.Connection(f"file:{quote(str(path))}?mode=ro", flags=flags)
+        connection.set_busy_timeout(BUSY_MS)
         connection.execute("PRAGMA cell_size_check=ON; SELECT count(*) FROM sqlite_schema").fetchall()
     except apsw.Error:
         return None
     return connection
-
-
-def _mend(path: Path, sound: Path, copy: Path) -> None:
-    with suppress(OSError):
-        shutil.copyfile(path, copy)
-        if (wal := path.with_name(path.name + "-wal")).exists():
-            shutil.copyfile(wal, copy.with_name(copy.name + "-wal"))
-        with sound.open("rb") as source, copy.open("r+b") as target:
-            first = bytearray(source.read(PAGE_BYTES))
-            # Its own number of pages, and none of them free: header fields at 28, 32 and 36.
-            struct.pack_into(">III", first, 28, copy.stat().st_size // PAGE_BYTES, 0, 0)
-            target.write(first)
-
-
-def _take_lock(path: Path) -> int:
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(file)
-        message = f"another agent, process {holder}, has the database beside {path}"
-        raise StoreError(message, "stop it first, or give this one a data_dir of its own") from error
-    os.ftruncate(file, 0)
-    os.pwrite(file, str(os.getpid()).encode(), 0)
-    return file
 
 
 def _quick_check(path: Path) -> str:
