@@ -36,7 +36,7 @@ WINDOW = {
     **IMAGE,
     "task": "window-classification",
     "input": {
-        "kind": "window", "tensor": "window", "length": 500, "rate_hz": 500.0, "bands": 2, "mean": [0, 1], "std": [1, 2],
+        "kind": "window", "tensor": "window", "length": 500, "rate_hz": 500.0, "bands": 2, "mean": [0, 1], "std": [1, 2]
     },
     "output": {"kind": "window-classification", "classes": ["good", "fault"], "anomalous": "fault"},
 }  # fmt: skip
