@@ -33,6 +33,7 @@ from edge_protocol.messages import AnyRecord, Stopped
 
 TICK_S = 0.5
 STEP_S = 0.1
+SEND_S = 0.2
 METRICS_S = 60.0
 
 
@@ -90,7 +91,14 @@ class Agent:
                 station.open()
             self._delivery.open()
             self._untold = recovery.recover(self._store, self._outbox, self._intake, self._clock)
-            self._report = Reporter(config, self._clock, self._outbox, self._pipelines, self._watches, self._stations)
+            self._report = Reporter(
+                config,
+                self._clock,
+                self._outbox,
+                pipelines=self._pipelines,
+                watches=self._watches,
+                stations=self._stations,
+            )
             self._crew = Crew()
             self._server = Server(config.serving.host, config.serving.port, self._answers())
             undo.callback(self._server.close)
@@ -166,7 +174,7 @@ class Agent:
     def _keep_sending(self, done: threading.Event) -> None:
         while self._uplink is not None and not done.is_set():
             if not self._uplink.step():
-                self._uplink.wait(TICK_S)
+                self._uplink.wait(SEND_S)
 
     def _emit(self, judgement: Judgement) -> None:
         self._delivery.emit(judgement)

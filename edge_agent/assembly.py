@@ -167,6 +167,7 @@ def buffered(outbox: Outbox) -> Callable[[], Buffered]:
 
 def drain(uplink: Uplink, outbox: Outbox) -> None:
     """Send what is left, for at most `DRAIN_S`. What gets no receipt stays in the outbox."""
+    uplink.hurry()
     end_s = monotonic() + DRAIN_S
     while uplink.connected and any(account.held for account in outbox.accounts()) and monotonic() < end_s:
         if not uplink.step():

@@ -25,6 +25,7 @@ class Reporter:
         config: Config,
         clock: Clock,
         outbox: Outbox,
+        *,
         pipelines: Mapping[str, Pipeline],
         watches: Mapping[str, Watch],
         stations: Sequence[Station],

@@ -66,7 +66,9 @@ def _ask_live(settings: Config) -> Any:
 
 
 def _show(found: dict[str, Any]) -> None:
-    facts: dict[str, Any] = {key: found[key] for key in ("gateway", "agent_version", "clock", "waiting_for_hub") if key in found}
+    facts: dict[str, Any] = {
+        key: found[key] for key in ("gateway", "agent_version", "clock", "waiting_for_hub") if key in found
+    }
     show_facts({**facts, "running": "yes" if found["running"] else "no", "faults": found["faults"] or "none"})
     names = ("name", "model", "version", "variant", "triggers", "verdicts", "p50_ms", "p99_ms")
     show_rows([{key: row.get(key) for key in names if key in row} for row in found["pipelines"]], "no pipeline yet")
