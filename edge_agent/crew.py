@@ -1,4 +1,4 @@
-"""The agent's threads by name. One that ends by an error is noted; the agent then stops, and a restart loses nothing."""
+"""The agent's threads by name. One that ends by an error is noted, and then the agent stops."""
 
 import logging
 import threading

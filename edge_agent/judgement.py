@@ -13,7 +13,7 @@ from edge_protocol.codes import Reason, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model says of one tensor, before any threshold: a score, higher is worse; a heatmap [h, w] if it has one."""
+    """What a model says of one tensor, before any threshold: a score, higher is worse, and a heatmap [h, w] if any."""
 
     score: float
     heatmap: npt.NDArray[np.float32] | None = None

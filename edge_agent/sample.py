@@ -11,7 +11,7 @@ from edge_protocol.codes import Reason
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """One part to judge. `(epoch, n)` is ours and never repeats; part, product and lot are the line's, where it has any."""
+    """One part to judge. `(epoch, n)` is ours and never repeats; part, product and lot are the line's, if any."""
 
     epoch: int
     n: int
