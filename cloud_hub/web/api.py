@@ -11,7 +11,7 @@ from cloud_hub.context import HubContext
 from cloud_hub.monitoring import views as monitoring
 from cloud_hub.telemetry import views as telemetry
 from cloud_hub.telemetry.account import Account, account, accounts
-from cloud_hub.web.page import Memo, NotHere, Reading
+from cloud_hub.web.page import Memo, Reading
 
 MAX_ROWS = 1000
 STEPS = (1, 86_400)
@@ -60,19 +60,6 @@ def look(request: Request) -> Iterator[Reading]:
 Now = Annotated[Reading, Depends(look)]
 
 
-def known(now: Reading, name: str) -> telemetry.GatewayView:
-    """The gateway `name`.
-
-    Raises:
-        NotHere: no such gateway is enrolled.
-    """
-    try:
-        return telemetry.gateway(now.connection, name, now.now_us)
-    except KeyError as error:
-        message = f"no gateway is called {name!r}"
-        raise NotHere(message) from error
-
-
 def to_json(value: object, status: int = 200) -> Response:
     """An answer in JSON."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")
@@ -96,31 +83,31 @@ def fleet(now: Now) -> Response:
 @router.get("/gateways/{name}", responses=answer("gateway"))
 def gateway(name: str, now: Now) -> Response:
     """One gateway."""
-    return to_json(known(now, name))
+    return to_json(now.gateway(name))
 
 
 @router.get("/gateways/{name}/verdicts", responses=answer("verdicts"))
 def verdicts(name: str, now: Now, limit: Limit = 50) -> Response:
     """The verdicts of a gateway that arrived last."""
-    return to_json(telemetry.recent_verdicts(now.connection, known(now, name).id, limit))
+    return to_json(telemetry.recent_verdicts(now.connection, now.gateway(name).id, limit))
 
 
 @router.get("/gateways/{name}/events", responses=answer("events"))
 def events(name: str, now: Now, limit: Limit = 50) -> Response:
     """What happened on a gateway last, in words."""
-    return to_json(telemetry.recent_events(now.connection, known(now, name).id, limit))
+    return to_json(telemetry.recent_events(now.connection, now.gateway(name).id, limit))
 
 
 @router.get("/gateways/{name}/series", responses=answer("series"))
 def series(name: str, now: Now, since_us: Since, bucket_s: Step = 60) -> Response:
     """The verdicts of a gateway through time."""
-    return to_json(telemetry.verdict_series(now.connection, known(now, name).id, since_us, bucket_s))
+    return to_json(telemetry.verdict_series(now.connection, now.gateway(name).id, since_us, bucket_s))
 
 
 @router.get("/gateways/{name}/account", responses=answer("account"))
 def account_of(name: str, now: Now) -> Response:
     """The account of a gateway, every row counted."""
-    return to_json(account(now.connection, known(now, name).id))
+    return to_json(account(now.connection, now.gateway(name).id))
 
 
 @router.get("/account", responses=answer("accounts"))

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import text
 
 from cloud_hub.context import HubContext
-from cloud_hub.errors import StorageError
+from cloud_hub.errors import HubError
 from cloud_hub.telemetry.views import GatewayView, fleet
 from cloud_hub.web.api import Fault, to_json
 
@@ -31,9 +31,10 @@ def make_router(hub: HubContext) -> APIRouter:
         try:
             with hub.database.reading() as connection:
                 connection.execute(text("SELECT 1"))
-        except StorageError as error:
+        except HubError as error:
             return to_json(Fault(str(error), error.hint), 503)
-        return to_json({"status": "ready"})
+        missing = hub.ready()
+        return to_json(Fault(missing) if missing else {"status": "ready"}, 503 if missing else 200)
 
     @router.get("/metrics")
     def metrics() -> Response:

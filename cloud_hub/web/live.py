@@ -97,9 +97,10 @@ class Parts:
 class Streams:
     """The open event streams of one server."""
 
-    def __init__(self, parts: Parts, now_us: Callable[[], int]) -> None:
+    def __init__(self, parts: Parts, now_us: Callable[[], int], every_s: float = EVERY_S) -> None:
         self._parts = parts
         self._now_us = now_us
+        self._every_s = every_s
         self._open = 0
         self._closing = False
 
@@ -115,7 +116,7 @@ class Streams:
     async def events(self, shown: Mapping[str, str]) -> AsyncIterator[str]:
         """Server-sent events for a browser that shows the parts `shown`, by name, with the digest it has of each.
 
-        `changed` names parts to fetch anew, at most once in `EVERY_S`; `beat` carries the hub's time.
+        `changed` names parts to fetch anew, at most once in `every_s`; `beat` carries the hub's time.
         """
         seen = dict(list(shown.items())[:MAX_WATCHED])
         self._open += 1
@@ -129,8 +130,8 @@ class Streams:
                 changed = await run_in_threadpool(self._changed, seen)
                 if changed:
                     yield f"event: changed\ndata: {json.dumps(changed)}\n\n"
-                await asyncio.sleep(EVERY_S)
-                beat_in_s -= EVERY_S
+                await asyncio.sleep(self._every_s)
+                beat_in_s -= self._every_s
         finally:
             self._open -= 1
 

@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar, cast
 from sqlalchemy import Connection
 
 from cloud_hub.context import HubContext
+from cloud_hub.telemetry.views import GatewayView, gateway
 
 T = TypeVar("T")
 
@@ -49,6 +50,18 @@ class Reading:
     connection: Connection
     now_us: int
     memo: Memo
+
+    def gateway(self, name: str) -> GatewayView:
+        """The gateway `name`.
+
+        Raises:
+            NotHere: no such gateway is enrolled.
+        """
+        try:
+            return gateway(self.connection, name, self.now_us)
+        except KeyError as error:
+            message = f"no gateway is called {name!r}"
+            raise NotHere(message) from error
 
 
 View: TypeAlias = Callable[[Reading, str], Mapping[str, object]]

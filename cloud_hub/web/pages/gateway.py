@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from cloud_hub.monitoring.views import alarms
 from cloud_hub.telemetry.views import recent_events, recent_verdicts, verdict_series
-from cloud_hub.web.api import known
 from cloud_hub.web.page import NotHere, Page, Part, Reading
 
 SPANS = {"15min": (15 * 60, 15), "2h": (2 * 3600, 60), "24h": (24 * 3600, 600)}
@@ -20,12 +19,12 @@ RECENT = 40
 def identity(reading: Reading, name: str) -> Mapping[str, object]:
     """Who it is, where it stands, whether it answers, and its alarms."""
     mine = [alarm for alarm in alarms(reading.connection, active_only=True) if alarm.gateway == name]
-    return {"gateway": known(reading, name), "alarms": mine}
+    return {"gateway": reading.gateway(name), "alarms": mine}
 
 
 def one(reading: Reading, name: str) -> Mapping[str, object]:
     """The gateway alone."""
-    return {"gateway": known(reading, name)}
+    return {"gateway": reading.gateway(name)}
 
 
 def chart(reading: Reading, subject: str) -> Mapping[str, object]:
@@ -34,7 +33,7 @@ def chart(reading: Reading, subject: str) -> Mapping[str, object]:
     if span not in SPANS:
         message = f"a chart has no span {span!r}"
         raise NotHere(message)
-    view = known(reading, name)
+    view = reading.gateway(name)
     length_s, step_s = SPANS[span]
     until_s = reading.now_us // 1_000_000 // step_s * step_s
     since_us = (until_s - length_s) * 1_000_000
@@ -58,12 +57,12 @@ def per_minute(series: Mapping[str, list[int]], times: range, step_s: int) -> di
 
 def latest(reading: Reading, name: str) -> Mapping[str, object]:
     """The verdicts that arrived last."""
-    return {"gateway": known(reading, name), "shown": recent_verdicts(reading.connection, name, RECENT)}
+    return {"gateway": reading.gateway(name), "shown": recent_verdicts(reading.connection, name, RECENT)}
 
 
 def events(reading: Reading, name: str) -> Mapping[str, object]:
     """What it reported of itself, and what the hub had to refuse."""
-    return {"gateway": known(reading, name), "events": recent_events(reading.connection, name, RECENT)}
+    return {"gateway": reading.gateway(name), "events": recent_events(reading.connection, name, RECENT)}
 
 
 def _table(series: Mapping[str, list[float]]) -> list[tuple[float, ...]]:

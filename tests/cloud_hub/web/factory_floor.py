@@ -12,26 +12,26 @@ import numpy as np
 from cloud_hub.clock import FixedClock
 from cloud_hub.monitoring import alarms
 from cloud_hub.storage.database import Database, insert_rows, put
-from cloud_hub.storage.schema import gateways, references, states, windows
-from cloud_hub.telemetry import archive
-from cloud_hub.telemetry.verify import BatchArrival
+from cloud_hub.storage.schema import gateways, references, windows
+from cloud_hub.telemetry import archive, fleet
+from cloud_hub.telemetry.verify import BatchArrival, LinkArrival, StateArrival
 from edge_protocol import batch as batches
 from edge_protocol import messages
 from edge_protocol.batch import Batch, Context, RecordRow, VerdictRow
 from edge_protocol.codes import ClockState, Reason, Stream, Verdict
 from edge_protocol.counters import Reference, count, make_signal
 from edge_protocol.envelope import Envelope
-from edge_protocol.messages import GatewayState, PipelineState, Place, StreamAccount, Time
+from edge_protocol.messages import Fault, GatewayState, Pane, PipelineState, Place, Started, StreamAccount, Time
 from edge_protocol.statistics import MIN_COUNT, compare
 
 MINUTE_US = 60_000_000
-WHY = {Verdict.OK: Reason.NONE, Verdict.NG: Reason.SCORE_REJECT, Verdict.REVIEW: Reason.SCORE_REVIEW,
-       Verdict.UNINSPECTED: Reason.UNREADABLE}  # fmt: skip
+REASONS = {Verdict.OK: Reason.NONE, Verdict.NG: Reason.SCORE_REJECT, Verdict.REVIEW: Reason.SCORE_REVIEW}
+SCORES = {Verdict.OK: 0.2, Verdict.REVIEW: 0.5, Verdict.NG: 0.8}
 
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle that a pipeline runs."""
+    """A bundle that a pipeline runs. All its signals are a bell around 100 on good samples."""
 
     name: str
     version: str
@@ -40,7 +40,7 @@ class Model:
 
     @property
     def reference(self) -> Reference:
-        """Counts of good samples: a bell around 100 for every signal."""
+        """Counts of good samples."""
         good = np.random.default_rng(7).normal(100, 10, 2000)
         return Reference(tuple(make_signal(name, good) for name in self.signals))
 
@@ -51,6 +51,7 @@ class Model:
 
 
 SURFACE = Model("surface-anomaly", "1.4.0", ("luma_mean", "luma_std", "sharpness", "red_green", "blue_green", "score"))
+COATING = Model("surface-anomaly", "1.3.2", SURFACE.signals)
 ENGINE = Model("engine-fault", "0.9.2", ("rms", "kurtosis", "crest", "zero_crossings", "score"), "fp32")
 
 
@@ -63,7 +64,6 @@ class Gateway:
     epoch: int = 7
     produced: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
-    declared: dict[str, int] = field(default_factory=dict)
     pipelines: dict[str, Model] = field(default_factory=dict)
     totals: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -75,16 +75,13 @@ class Floor:
         self.database = database
         self.clock = clock
         self.random = random.Random(11)  # noqa: S311
-        self.gateways: dict[str, Gateway] = {}
 
     def enrol(self, name: str, **place: object) -> Gateway:
         """A gateway that has not spoken yet."""
-        gateway = self.gateways[name] = Gateway(name, Place(**place))
-        row = {"id": name, "enrolled_us": self.clock.wall_us(), **msgspec.to_builtins(gateway.place)}
-        row |= {key: getattr(gateway.place, key) for key in ("enterprise", "site", "area", "line", "cell", "timezone",
-                                                             "labels", "tenant")}  # fmt: skip
+        gateway = Gateway(name, Place(**place))
+        where = {key: getattr(gateway.place, key) for key in Place.__struct_fields__}
         with self.database.writing() as connection:
-            put(connection, gateways, row)
+            put(connection, gateways, {"id": name, "enrolled_us": self.clock.wall_us(), **where})
         return gateway
 
     def judge(
@@ -94,24 +91,18 @@ class Floor:
         model: Model,
         verdicts: Sequence[Verdict],
         *,
-        over_us: int,
+        over_us: int = MINUTE_US,
         arrive: bool = True,
     ) -> None:
         """Parts judged evenly over the last `over_us`; those that do not `arrive` wait on the gateway's disk."""
         gateway.pipelines[pipeline] = model
         totals = gateway.totals.setdefault(pipeline, {})
-        first = gateway.produced.get(Stream.VERDICTS, 0) + 1
-        gateway.produced[Stream.VERDICTS] = first + len(verdicts) - 1
+        first = self._number(gateway, Stream.VERDICTS, len(verdicts))
         start = self.clock.wall_us() - over_us
         rows = []
         for i, verdict in enumerate(verdicts):
             totals[verdict.name] = totals.get(verdict.name, 0) + 1
-            score = None if verdict is Verdict.UNINSPECTED else self._score(verdict)
-            at_us = start + over_us * i // len(verdicts)
-            latency = round(self.random.lognormvariate(8.6, 0.2))
-            rows.append(
-                VerdictRow(first + i, at_us, first + i, 0, verdict, WHY[verdict], score, latency, f"P{first + i:06d}")
-            )
+            rows.append(self._row(first + i, start + over_us * i // len(verdicts), verdict))
         if not arrive:
             gateway.held[Stream.VERDICTS] = gateway.held.get(Stream.VERDICTS, 0) + len(verdicts)
             return
@@ -121,38 +112,55 @@ class Floor:
 
     def record(self, gateway: Gateway, stream: Stream, *records: messages.Record) -> None:
         """Records of another stream, at this moment."""
-        first = gateway.produced.get(stream, 0) + 1
-        gateway.produced[stream] = first + len(records) - 1
-        rows = tuple(
-            RecordRow(first + i, self.clock.wall_us(), messages.encode(record)) for i, record in enumerate(records)
-        )
-        self._send(gateway, stream, records=rows)
+        first, now = self._number(gateway, stream, len(records)), self.clock.wall_us()
+        rows = (RecordRow(first + i, now, messages.encode(record)) for i, record in enumerate(records))
+        self._send(gateway, stream, records=tuple(rows))
 
-    def count(self, gateway: Gateway, pipeline: str, model: Model, shift: dict[str, float], n: int = 512) -> None:
-        """A window of drift counters, judged: `shift` is how many deviations each signal lies off its reference."""
+    def count(self, gateway: Gateway, pipeline: str, model: Model, n: int = 512, **shift: float) -> None:
+        """A window of drift counters, judged: `shift` says how many deviations a signal lies off its reference."""
         reference, now = model.reference, self.clock.wall_us()
-        values = {
-            name: np.random.default_rng([now, *name.encode()]).normal(100 + 10 * shift.get(name, 0.0), 10, n)
-            for name in model.signals
-        }
-        counts = {each.name: tuple(count(each.edges, values[each.name]).tolist()) for each in reference.signals}
+        counts = {}
+        for each in reference.signals:
+            values = np.random.default_rng([now, *each.name.encode()]).normal(100 + 10 * shift.get(each.name, 0), 10, n)
+            counts[each.name] = tuple(count(each.edges, values).tolist())
         findings = {
             each.name: compare(np.array(each.counts), np.array(counts[each.name])) for each in reference.signals
         }
-        bundle = model.digest.hex()
-        pane = messages.Pane(pipeline=pipeline, bundle=bundle, reference=reference.digest, opened_us=now - MINUTE_US,
-                             closed_us=now, n=n, counts=counts)  # fmt: skip
+        bundle, opened = model.digest.hex(), now - MINUTE_US
         gateway.pipelines[pipeline] = model
-        self.record(gateway, Stream.DRIFT, pane)
+        self.record(
+            gateway,
+            Stream.DRIFT,
+            Pane(pipeline=pipeline, bundle=bundle, reference=reference.digest, opened_us=opened, closed_us=now, n=n,
+                 counts=counts),
+        )  # fmt: skip
         with self.database.writing() as connection:
             put(connection, references, {"digest": reference.digest, "body": reference.canonical()})
-        if n < MIN_COUNT:
-            return
-        row = (gateway.name, pipeline, bundle, reference.digest, now - MINUTE_US, now, n,
-               msgspec.msgpack.encode(counts), msgspec.msgpack.encode(findings))  # fmt: skip
-        names = ("gateway", "pipeline", "bundle", "reference", "opened_us", "closed_us", "n", "counts", "findings")
-        with self.database.writing() as connection:
-            insert_rows(connection, windows, names, [row])
+            if n >= MIN_COUNT:
+                encode = msgspec.msgpack.encode
+                names = (
+                    "gateway",
+                    "pipeline",
+                    "bundle",
+                    "reference",
+                    "opened_us",
+                    "closed_us",
+                    "n",
+                    "counts",
+                    "findings",
+                )
+                row = (
+                    gateway.name,
+                    pipeline,
+                    bundle,
+                    reference.digest,
+                    opened,
+                    now,
+                    n,
+                    encode(counts),
+                    encode(findings),
+                )
+                insert_rows(connection, windows, names, [row])
 
     def alarm(self, gateway: Gateway, pipeline: str, model: Model, text: str, psi: dict[str, float]) -> None:
         """A drift alarm that stands."""
@@ -169,44 +177,91 @@ class Floor:
             place=gateway.place,
             sent_us=now,
             time=Time("boot", 1, now, now, clock),
-            streams=tuple(self._account(gateway, each, lose) for each in gateway.produced),
-            pipelines=tuple(pipeline_state(name, model, gateway) for name, model in gateway.pipelines.items()),
+            streams=tuple(_account(gateway, stream, lose) for stream in gateway.produced),
+            pipelines=tuple(_pipeline(name, model, gateway) for name, model in gateway.pipelines.items()),
         )
+        arrival = StateArrival(gateway.place.tenant, state, messages.encode(state), b"key")
         with self.database.writing() as connection:
-            put(connection, states, {"gateway": gateway.name, "boot": "boot", "run": 1, "sent_us": now,
-                                     "received_us": now, "body": messages.encode(state)})  # fmt: skip
-            connection.execute(
-                gateways.update().where(gateways.c.id == gateway.name)
-                .values(last_seen_us=now, agent_version="0.1.0", link_online=True, link_us=now)
-            )  # fmt: skip
+            fleet.keep_state(connection, arrival, now)
+            fleet.keep_link(connection, LinkArrival(gateway.name, online=True), now)
+            fleet.seen(connection, [gateway.name], now)
 
     def silence(self, gateway: Gateway) -> None:
         """The gateway's last will: it is gone."""
         with self.database.writing() as connection:
-            values = {"link_online": False, "link_us": self.clock.wall_us()}
-            connection.execute(gateways.update().where(gateways.c.id == gateway.name).values(values))
+            fleet.keep_link(connection, LinkArrival(gateway.name, online=False), self.clock.wall_us())
 
-    def _account(self, gateway: Gateway, stream: str, lose: int) -> StreamAccount:
-        produced = gateway.produced[stream] + (lose if stream == Stream.VERDICTS else 0)
-        held, shed = gateway.held.get(stream, 0), gateway.declared.get(stream, 0)
-        last = gateway.produced[stream]
-        return StreamAccount(gateway.epoch, stream, produced, ((last - held + 1, last),) if held else (),
-                             ((last - held - shed + 1, last - held),) if shed else ())  # fmt: skip
+    def _number(self, gateway: Gateway, stream: str, n: int) -> int:
+        first = gateway.produced.get(stream, 0) + 1
+        gateway.produced[stream] = first + n - 1
+        return first
 
-    def _score(self, verdict: Verdict) -> float:
-        middle = {Verdict.OK: 0.2, Verdict.REVIEW: 0.5, Verdict.NG: 0.8}[verdict]
-        return round(middle + 0.1 * math.tanh(self.random.gauss(0, 1)), 4)
+    def _row(self, seq: int, at_us: int, verdict: Verdict) -> VerdictRow:
+        middle = SCORES.get(verdict)
+        score = None if middle is None else middle + 0.1 * math.tanh(self.random.gauss(0, 1))
+        latency_us = round(self.random.lognormvariate(8.4, 0.2))
+        reason = REASONS.get(verdict, Reason.UNREADABLE)
+        return VerdictRow(seq, at_us, seq, 0, verdict, reason, score, latency_us, f"P{seq:06d}")
 
     def _send(self, gateway: Gateway, stream: str, **rows: object) -> None:
         now = self.clock.wall_us()
-        batch = Batch(gateway=gateway.name, epoch=gateway.epoch, stream=stream, time=Time("boot", 1, now, now), **rows)
-        body = batches.encode(batch)
+        body = batches.encode(
+            Batch(gateway=gateway.name, epoch=gateway.epoch, stream=stream, time=Time("boot", 1, now, now), **rows)
+        )
         batch = batches.decode(body)
         readings = tuple(messages.decode_record(row.body) for row in batch.records)
         sealed = Envelope(alg="ed25519", key_id=b"key", body=body, signature=b"signature")
-        arrival = BatchArrival(gateway.place.tenant, batch, readings, sealed, body)
         with self.database.writing() as connection:
-            archive.write(connection, [arrival], now)
+            archive.write(connection, [BatchArrival(gateway.place.tenant, batch, readings, sealed, body)], now)
+
+
+def a_day(floor: Floor) -> dict[str, Gateway]:
+    """A quarter of an hour of a small fleet: one gateway drifts and buffers, one is offline, one never spoke."""
+    acme = {"enterprise": "Acme Metals", "timezone": "Europe/Berlin"}
+    south = {"site": "Werk Süd", **acme}
+    press = {"area": "Hall 2", "line": "Press line", **south}
+    oven = {"site": "Werk Nord", "area": "Hall 1", "line": "Coating", **acme}
+    press_1 = floor.enrol("press-1", cell="Station 1", labels={"camera": "A2"}, **press)
+    press_2 = floor.enrol("press-2", cell="Station 2", **press)
+    pump_1 = floor.enrol("pump-1", area="Hall 5", line="Pump test", cell="Bench A", **south)
+    oven_3 = floor.enrol("oven-3", cell="Oven exit", **oven)
+    oven_4 = floor.enrol("oven-4", cell="Oven entry", **oven)
+    every = {each.name: each for each in (press_1, press_2, pump_1, oven_3, oven_4)}
+    floor.clock.advance(-16 * 60)
+    for gateway in (press_1, press_2, pump_1, oven_3):
+        floor.record(gateway, Stream.EVENTS, Started(agent_version="0.1.0", clean=True))
+    for minute in range(16):
+        floor.clock.advance(60)
+        _minute(floor, every, minute)
+    floor.record(press_1, Stream.EVENTS, Started(agent_version="0.1.0", clean=False, recovered=3))
+    floor.judge(press_2, "surface", SURFACE, mixture(412, ng=2), over_us=20_000_000, arrive=False)
+    text = "luma_mean and score have drifted: PSI is at least 0.25 in 2 windows in a row."
+    floor.alarm(press_2, "surface", SURFACE, text, {"luma_mean": 3.41, "score": 0.58})
+    for gateway in (press_1, press_2, pump_1):
+        floor.state(gateway)
+    return every
+
+
+def _minute(floor: Floor, every: dict[str, Gateway], minute: int) -> None:
+    press_1, press_2, pump_1, oven_3 = (every[name] for name in ("press-1", "press-2", "pump-1", "oven-3"))
+    floor.judge(press_1, "surface", SURFACE, mixture(590 + minute * 37 % 30, ng=2 + minute % 3, review=2))
+    floor.judge(pump_1, "engine", ENGINE, mixture(120, ng=1, uninspected=minute == 3))
+    if minute < 15:
+        many = 3 if minute < 12 else 9
+        floor.judge(press_2, "surface", SURFACE, mixture(600, ng=many, review=2, uninspected=2 * (minute == 7)))
+    if minute < 9:
+        floor.judge(oven_3, "coating", COATING, mixture(300, ng=1, review=1))
+    if minute == 8:
+        floor.count(oven_3, "coating", COATING, n=212)
+        floor.state(oven_3)
+        floor.silence(oven_3)
+    if minute in (10, 11):
+        wrong = minute == 10
+        floor.record(press_2, Stream.EVENTS, Fault(part="output", name="plc", reason="timeout", active=wrong))
+    if minute % 2 == 0 or minute > 12:
+        floor.count(press_1, "surface", SURFACE)
+        floor.count(press_2, "surface", SURFACE, **({"luma_mean": -2.6, "score": 0.7} if minute > 12 else {}))
+        floor.count(pump_1, "engine", ENGINE)
 
 
 def mixture(n: int, ng: int = 0, review: int = 0, uninspected: int = 0) -> list[Verdict]:
@@ -217,8 +272,13 @@ def mixture(n: int, ng: int = 0, review: int = 0, uninspected: int = 0) -> list[
     return every
 
 
-def pipeline_state(name: str, model: Model, gateway: Gateway) -> PipelineState:
-    """What a gateway says of one of its pipelines."""
+def _account(gateway: Gateway, stream: str, lose: int) -> StreamAccount:
+    last, held = gateway.produced[stream], gateway.held.get(stream, 0)
+    produced = last + (lose if stream == Stream.VERDICTS else 0)
+    return StreamAccount(gateway.epoch, stream, produced, ((last - held + 1, last),) if held else ())
+
+
+def _pipeline(name: str, model: Model, gateway: Gateway) -> PipelineState:
     totals = gateway.totals.get(name, {})
     digest, n = model.digest.hex(), sum(totals.values())
     return PipelineState(name, model.name, model.version, digest, model.variant, n, totals, 4.1, 9.7, ready=True)
