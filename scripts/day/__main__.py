@@ -79,7 +79,7 @@ def _run(interrupts: Interrupts, day: Path, out: Path | None, *, keep: bool, fre
         interrupts.ignore()
         narrator.say("Interrupted: ending all processes.")
         children.stop_all(LAST, timeout_s=IN_A_HURRY_S)
-        narrator.say(f"They have ended. The data of this day lie in {day}")
+        narrator.fact("they have ended; the data of this day lie in", day)
         return INTERRUPTED
     except DayError as error:
         _complain(error)
@@ -106,15 +106,16 @@ def _play(site: Site, *, keep: bool, out: Path | None) -> None:
     for folder in (site.folder, *([out] if out else [])):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "summary.json").write_bytes(encoded)
-        narrator.say(f"summary: {folder / 'summary.json'}")
+        narrator.fact("summary", folder / "summary.json")
 
 
 def _verdict_of(site: Site) -> int:
     if site.broken:
         site.narrator.say(f"The day did not hold what it promised: {'; '.join(site.broken)}", "bold red")
-        site.narrator.say(f"The logs: {site.folder / 'logs'}")
+        site.narrator.fact("the logs", site.folder / "logs")
         return 1
-    site.narrator.say(f"Everything held. The data of this day lie in {site.folder}")
+    site.narrator.say("Everything held that was promised.", "bold green")
+    site.narrator.fact("the data of this day", site.folder)
     return 0
 
 

@@ -2,12 +2,16 @@
 
 import mmap
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from edge_agent.inference import ring
+from edge_protocol import ranges
 from edge_protocol.messages import StreamAccount
+from edge_protocol.ranges import EMPTY, Ranges
 from scripts.day.children import Children, say_json
 from scripts.day.plant import DIMMER, VERDICTS, Gateway
 from scripts.day.summary import Row
@@ -18,6 +22,7 @@ ROWS = (
     "SELECT epoch, trigger, pipeline, verdict, reason, latency_ms, coalesce(bundle, '') AS bundle, digest"
     " FROM verdict ORDER BY epoch, trigger"
 )
+CURSORS = "SELECT epoch, stream, next - 1 AS produced, committed, declared FROM cursors"
 
 
 class LiveGateway:
@@ -60,12 +65,11 @@ class LiveGateway:
 
     def made(self) -> list[StreamAccount]:
         """What it has numbered, what waits and what is declared, of its own database."""
-        told = say_json(["edge-agent", "outbox", "--config", str(self.config)])
-        return msgspec.convert(told["streams"], list[StreamAccount])
+        return [_stream(row) for row in self._query(CURSORS)]
 
     def rows(self) -> list[Row]:
         """Every verdict on record."""
-        return msgspec.convert(say_json(["edge-agent", "query", ROWS, "--config", str(self.config)]), list[Row])
+        return msgspec.convert(self._query(ROWS), list[Row])
 
     def triggers(self) -> int:
         """How many triggers it has taken: the ring counts them before anything else happens."""
@@ -75,3 +79,15 @@ class LiveGateway:
         taken = header.next_n - 1
         header.release()
         return taken
+
+    def _query(self, sql: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = say_json(["edge-agent", "query", sql, "--config", str(self.config)])
+        return rows
+
+
+def _stream(row: Mapping[str, Any]) -> StreamAccount:
+    produced = row["produced"]
+    received, declared = (msgspec.json.decode(row[name], type=Ranges) for name in ("committed", "declared"))
+    every: Ranges = ((1, produced),) if produced else EMPTY
+    held = ranges.subtract(every, ranges.union(received, declared))
+    return StreamAccount(row["epoch"], row["stream"], produced, held, declared)

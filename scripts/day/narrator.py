@@ -17,6 +17,7 @@ from scripts.day.account import Account
 from scripts.day.tape import Told
 
 WIDTH = 100
+INDENT = " " * 6
 EXPECTED_S = 130
 """About how long a day takes, for the bar."""
 
@@ -71,7 +72,7 @@ class Narrator:
 
     def leave(self, address: str, folder: Path) -> None:
         """All goes on: how to look at it, play with it and end it."""
-        self.scene("f", "Everything goes on running", "")
+        self.scene("f", "Everything goes on running", "What can be done with it:")
         for what, how in (
             ("dashboard, by a link that works once", address),
             ("cut a network", f"touch {folder}/network/press-1.cut"),
@@ -80,7 +81,11 @@ class Narrator:
             ("ask a gateway", f".venv/bin/edge-agent status -c {folder}/press-1/gateway.toml"),
             ("end everything", "scripts/demo --stop"),
         ):
-            self.console.print(Padding(Text.assemble((f"{what}: ", "dim"), how), (0, 0, 0, 6)), soft_wrap=True)
+            self.fact(what, how)
+
+    def fact(self, what: str, how: object) -> None:
+        """One thing to know or to type, never broken into two lines."""
+        self.console.print(Text.assemble(INDENT, (f"{what}: ", "dim"), str(how)), soft_wrap=True)
 
     def lines(self, lines: Sequence[Text]) -> None:
         """Lines that are laid out already."""
@@ -132,7 +137,7 @@ class Narrator:
         return f"{minutes}:{seconds:02}"
 
     def _indented(self, what: Text | Table) -> None:
-        self.console.print(Padding(what, (0, 0, 0, 6)))
+        self.console.print(Padding(what, (0, 0, 0, len(INDENT)), expand=False))
 
 
 def _cell(value: object) -> str:

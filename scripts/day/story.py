@@ -180,7 +180,8 @@ def _look_at(site: Site, live: LiveGateway, n: int) -> None:
         f"the {defect} on it is drawn. This is where the model saw it:"
     )
     narrator.lines(portrait.blocks(taken, narrator.console))
-    narrator.say(f"part and heatmap: {taken.files[0]}\n                  {taken.files[1]}")
+    for what, file in zip(("the part", "with its heatmap"), taken.files, strict=True):
+        narrator.fact(what, file)
 
 
 def _drained(site: Site, live: LiveGateway, produced: int) -> Account | None:

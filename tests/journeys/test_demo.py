@@ -1,0 +1,113 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.day import processes
+
+ROOT = Path(__file__).parents[2]
+DAY_S = 180
+"""What is promised of a day, the building of models apart."""
+
+BUILD_S = 900
+PATIENCE_S = 60
+GATEWAYS = {"press-1": "surface-anomaly", "press-2": "surface-anomaly", "pump-1": "engine-fault"}
+
+pytestmark = pytest.mark.slow
+
+
+def play(data: Path, *options: str) -> subprocess.Popen[str]:
+    """A day in a folder of the test's own, with the models of this checkout."""
+    command = [sys.executable, "-m", "scripts.day", "--data", str(data), *options]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, dict[str, Any]]:
+    """A whole day: exit code, what was told, and its summary."""
+    folder = tmp_path_factory.mktemp("demo")
+    day = play(folder / "data", "--out", str(folder / "out"))
+    told, _ = day.communicate(timeout=BUILD_S + 2 * DAY_S)
+    assert (folder / "out" / "summary.json").exists(), told
+    return day.returncode, told, json.loads((folder / "out" / "summary.json").read_text())
+
+
+def test_a_day_holds_what_it_promises(played: tuple[int, str, dict[str, Any]]) -> None:
+    """Every proof of the day holds, and it takes no longer than is said."""
+    code, told, summary = played
+
+    assert code == 0, told
+    assert "✗" not in told
+    assert summary["duration_s"] < DAY_S
+
+
+def test_each_trigger_has_one_verdict(played: tuple[int, str, dict[str, Any]]) -> None:
+    """Through a cut network and a kill −9, the verdicts of each pipeline add up to its triggers."""
+    _, _, summary = played
+
+    pipelines = {gateway["name"]: gateway["pipelines"][0] for gateway in summary["gateways"]}
+    assert {name: each["model"] for name, each in pipelines.items()} == GATEWAYS
+    for each in pipelines.values():
+        assert each["triggers"] > 0
+        assert sum(each["verdicts"].values()) == each["triggers"]
+        assert 0 < each["p50_ms"] <= each["p99_ms"]
+
+
+def test_the_account_is_exact(played: tuple[int, str, dict[str, Any]]) -> None:
+    """After the gateways stopped in order the hub has every record, once."""
+    _, _, summary = played
+
+    records = summary["records"]
+    assert records["produced"] == records["archived"] + records["buffered"] + records["shed"]
+    assert (records["buffered"], records["shed"], records["duplicates"]) == (0, 0, 0)
+
+
+def test_drift_shows_where_the_light_fell(played: tuple[int, str, dict[str, Any]]) -> None:
+    """press-2 drifts, the brightness above all; nothing is found on the others."""
+    _, _, summary = played
+
+    drifting = {(each["gateway"], each["signal"]) for each in summary["drift"] if each["finding"] == "drift"}
+    assert ("press-2", "luma_mean") in drifting
+    assert {gateway for gateway, _ in drifting} == {"press-2"}
+
+
+def test_defects_are_caught(played: tuple[int, str, dict[str, Any]]) -> None:
+    """Most defects are caught, and few good parts are rejected where the light did not fall."""
+    _, _, summary = played
+
+    for name in ("press-1/surface", "pump-1/engine"):
+        found = summary["quality"][name]
+        assert found["defects"] == sum(
+            found[each] for each in ("caught", "escaped", "defects_in_review", "defects_uninspected")
+        )
+        assert found["caught"] + found["defects_in_review"] > 0.6 * found["defects"]
+        assert found["overkill"] < 0.1 * (found["parts"] - found["defects"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_every_process(tmp_path: Path, number: signal.Signals) -> None:
+    """Whoever stops the day in the middle leaves nothing running, and is told where the data lie."""
+    day = play(tmp_path / "data")
+    running = _wait_for_gateways(tmp_path / "data", day)
+
+    day.send_signal(number)
+    told, _ = day.communicate(timeout=PATIENCE_S)
+
+    assert day.returncode == 130, told
+    assert str(tmp_path / "data") in told
+    assert not any(map(processes.is_alive, running.children.values()))
+
+
+def _wait_for_gateways(data: Path, day: subprocess.Popen[str]) -> processes.Running:
+    deadline = time.monotonic() + BUILD_S
+    while time.monotonic() < deadline and day.poll() is None:
+        running = processes.read(data)
+        if running is not None and running.children.keys() >= GATEWAYS.keys():
+            return running
+        time.sleep(0.2)
+    pytest.fail("the gateways did not start")
