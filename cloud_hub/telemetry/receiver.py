@@ -72,6 +72,11 @@ class Receiver:
         elif not self._inbox.put(Letter(topic, payload)):
             self._tally.add("messages_dropped_queue_full")
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether verified messages wait for a database that did not answer."""
+        return bool(self._waiting)
+
     def step(self, wait_s: float = 0.0) -> bool:
         """Take, verify, archive and answer once; False when there was nothing to do or the database was away."""
         letters = [] if self._waiting else self._inbox.take(self._limit, wait_s)
