@@ -12,29 +12,18 @@ GRACE_S = 2
 
 
 class WebServer:
-    """The web server of a hub: `start()`, then it answers at `url` until `close()`."""
+    """The web server of a hub: `start()`, then it answers at `url` until `close()`. Port 0 is any free one."""
 
     def __init__(self, app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> None:
         self._app = app
-        self._host = host
         self._socket = _listen(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, server_header=False
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="web", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port it listens on, also when it was asked for any."""
-        port: int = self._socket.getsockname()[1]
-        return port
-
-    @property
-    def url(self) -> str:
-        """Where it answers."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self.port}"
 
     def start(self) -> None:
         """Begin to answer. Whoever connects before the application is up waits in the socket's queue."""
