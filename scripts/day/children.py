@@ -142,11 +142,11 @@ class Children:
         self._changed({name: process for name, process in reversed(found.items()) if process is not None})
 
 
-def say(command: list[str]) -> str:
+def say(command: list[str], accept: Sequence[int] = (0,)) -> str:
     """What one of our commands prints.
 
     Raises:
-        DayError: it did not end with 0; its words are in the message.
+        DayError: it ended with another exit code than those accepted; its words are in the message.
     """
     done = subprocess.run(
         [str(BIN / command[0]), *command[1:]],
@@ -157,19 +157,19 @@ def say(command: list[str]) -> str:
         env=os.environ | {"NO_COLOR": "1"},
         start_new_session=True,
     )
-    if done.returncode != 0:
+    if done.returncode not in accept:
         message = f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
         raise DayError(message)
     return done.stdout
 
 
-def say_json(command: list[str]) -> Any:
+def say_json(command: list[str], accept: Sequence[int] = (0,)) -> Any:
     """What one of our commands prints with --json.
 
     Raises:
         DayError: as `say`, or it was no JSON.
     """
-    said = say([*command, "--json"])
+    said = say([*command, "--json"], accept)
     try:
         return json.loads(said)
     except ValueError as error:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from scripts.day.account import Account
-from scripts.day.children import say_json
 from scripts.day.gateways import LiveGateway
 from scripts.day.site import Site
 from scripts.day.summary import Drift, GatewaySummary, Row, Summary, pipeline_of, records_of
@@ -24,7 +23,7 @@ def end(site: Site, *, keep: bool) -> Summary:
         accounts = {live.name: site.account(live) for live in lives}
         rows = {live.name: live.rows() for live in lives}
         triggers = {live.name: _triggers(live, rows[live.name], keep=keep) for live in lives}
-        books = {book["gateway"]: book for book in say_json(["cloud-hub", "account", str(site.hub.folder)])}
+        books = site.hub.books()
         for live in lives:
             live.tape.read()
     total = sum(accounts.values(), Account())

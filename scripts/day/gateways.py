@@ -13,7 +13,7 @@ from edge_protocol import ranges
 from edge_protocol.messages import StreamAccount
 from edge_protocol.ranges import EMPTY, Ranges
 from scripts.day.children import Children, say_json
-from scripts.day.plant import DIMMER, VERDICTS, Gateway
+from scripts.day.plant import DIMMER, VERDICTS, Gateway, configuration
 from scripts.day.summary import Row
 from scripts.day.tape import Tape
 from scripts.day.truth import Draw, Truth
@@ -50,8 +50,9 @@ class LiveGateway:
         """A file with a factor on its light."""
         return self.folder / DIMMER
 
-    def place_bundle(self, bundle: Path) -> None:
-        """Place a bundle where the agent looks for it. Delivery by network is the next piece of work."""
+    def install(self, bundle: Path, data: Path, *, cable: int, broker: int) -> None:
+        """Write its TOML, and place the bundle where the agent looks: delivery by network is the next piece of work."""
+        self.config.write_text(configuration(self.gateway, data=data, cable=cable, broker=broker))
         shutil.copytree(bundle, self.folder / "data" / "bundles" / self.gateway.model)
 
     def new_identity(self) -> Path:

@@ -1,9 +1,9 @@
 """The hub of a day as the demonstration sees it: its commands, and its HTTP API for what is asked often."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -17,7 +17,7 @@ ANSWER_S = 20
 
 
 class Hub:
-    """A hub in a folder: made, filled with bundles, started, asked."""
+    """A hub in a folder: made, filled, started, asked."""
 
     def __init__(self, folder: Path, children: Children) -> None:
         self.folder = folder
@@ -25,20 +25,24 @@ class Hub:
         self._client = httpx.Client(timeout=ANSWER_S, trust_env=False)
         self.broker = 0
 
-    def make(self, bundles: Iterable[Path]) -> None:
-        """Make its folder, and add the bundles to its catalogue."""
-        say_json(["cloud-hub", "init", str(self.folder)])
-        for bundle in bundles:
-            say_json(["cloud-hub", "bundle", "add", str(bundle), "--hub", str(self.folder)])
+    def make(self) -> None:
+        """Make its folder."""
+        made = say_json(["cloud-hub", "init", str(self.folder)])
+        self._client.headers["Authorization"] = f"Bearer {Path(made['token_file']).read_text().strip()}"
+
+    def add(self, bundle: Path) -> None:
+        """Add a bundle to its catalogue."""
+        say_json(["cloud-hub", "bundle", "add", str(bundle), "--hub", str(self.folder)])
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it."""
         self._children.start(NAME, ["cloud-hub", "serve", str(self.folder)])
-        ports = self._children.until("the hub's ports", self._ports, START_S)
-        self.broker = ports["mqtt"]
-        self._client.base_url = f"http://127.0.0.1:{ports['web']}"
-        token = (self.folder / "owner-token").read_text().strip()
-        self._client.headers["Authorization"] = f"Bearer {token}"
+
+    def wait(self) -> None:
+        """Wait until it is ready."""
+        serving = self._children.until("the hub to serve", self._serving, START_S)
+        self._client.base_url = serving["web"]
+        self.broker = urlsplit(serving["broker"]).port or 0
         self._children.until("the hub to be ready", self._is_ready, START_S)
 
     def enrol(self, request: Path, line: str, out: Path) -> None:
@@ -64,14 +68,19 @@ class Hub:
         """What it has of a gateway."""
         return archived_of(self.ask(f"/api/gateways/{gateway}/account")["streams"])
 
+    def books(self) -> dict[str, Any]:
+        """The account of each gateway as the hub draws it up, every row counted."""
+        found = say_json(["cloud-hub", "account", "--hub", str(self.folder)], accept=(0, 1))
+        return {book["gateway"]: book for book in found}
+
     def link(self) -> str:
         """An address that opens the pages, once."""
         answer = self._client.post("/api/login-links").raise_for_status().json()
         return f"{self._client.base_url}{answer['path'].lstrip('/')}"
 
-    def _ports(self) -> Any:
+    def _serving(self) -> Any:
         try:
-            return json.loads((self.folder / "ports.json").read_bytes())
+            return json.loads((self.folder / "serving.json").read_bytes())
         except (FileNotFoundError, ValueError):
             return None
 

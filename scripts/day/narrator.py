@@ -137,7 +137,13 @@ class Narrator:
         return f"{minutes}:{seconds:02}"
 
     def _indented(self, what: Text | Table) -> None:
-        self.console.print(Padding(what, (0, 0, 0, len(INDENT)), expand=False))
+        room = self.console.width - len(INDENT)
+        if isinstance(what, Table):
+            self.console.print(Padding(what, (0, 0, 0, len(INDENT)), expand=False))
+            return
+        for line in what.wrap(self.console, room):
+            line.rstrip()
+            self.console.print(Text.assemble(INDENT, line), soft_wrap=True)
 
 
 def _cell(value: object) -> str:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scripts.day.account import Account, draw_up
@@ -10,7 +11,7 @@ from scripts.day.children import Children
 from scripts.day.gateways import LiveGateway
 from scripts.day.hub import Hub
 from scripts.day.narrator import Narrator
-from scripts.day.plant import GATEWAYS, configuration, draw_of
+from scripts.day.plant import GATEWAYS, draw_of
 
 NETWORK = "network"
 """The name of the relay among the children, and of its folder."""
@@ -45,18 +46,20 @@ class Site:
         }
 
     def set_up(self) -> None:
-        """Make the hub, the network and the gateways, and start them."""
-        self.hub.make(self.bundles.values())
+        """Make the hub, the network and the gateways, and start them, the gateways together."""
+        self.hub.make()
         self.hub.start()
-        cables = self._lay_cables()
+        with ThreadPoolExecutor() as pool:
+            added = [pool.submit(self.hub.add, bundle) for bundle in self.bundles.values()]
+            enrolled = [pool.submit(self._enrol, live) for live in self.gateways.values()]
+            self.hub.wait()
+            cables = self._lay_cables()
+            for done in (*added, *enrolled):
+                done.result()
         for live in self.gateways.values():
-            gateway = live.gateway
-            live.place_bundle(self.bundles[gateway.model])
-            self.hub.enrol(live.new_identity(), gateway.line, live.identity)
-            text = configuration(
-                gateway, data=self.data[gateway.scene], cable=cables[live.name], broker=self.hub.broker
-            )
-            live.config.write_text(text)
+            data, bundle = self.data[live.gateway.scene], self.bundles[live.gateway.model]
+            live.install(bundle, data, cable=cables[live.name], broker=self.hub.broker)
+        for live in self.gateways.values():
             live.start(self.children)
 
     def cut(self, name: str) -> None:
@@ -90,6 +93,9 @@ class Site:
         self.narrator.proof(text, holds=holds)
         if not holds:
             self.broken.append(text)
+
+    def _enrol(self, live: LiveGateway) -> None:
+        self.hub.enrol(live.new_identity(), live.gateway.line, live.identity)
 
     def _lay_cables(self) -> dict[str, int]:
         folder = self.folder / NETWORK

@@ -12,8 +12,8 @@ from scripts.day.site import Site
 from scripts.day.summary import Row
 from scripts.day.tape import Told
 
-SHOWN_S = 7
-SHOWN_EVERY_S = 0.5
+SHOWN_S = 6
+SHOWN_EVERY_S = 1
 CUT_S = 12
 LIGHT = 0.8
 ALARM_S = 120
