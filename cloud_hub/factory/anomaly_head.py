@@ -16,14 +16,13 @@ from cloud_hub.factory.graph import Graph
 
 Floats = npt.NDArray[np.float32]
 
-HEAD = "head_"
-"""Prefix of the head's nodes: quantization leaves them alone."""
-
 SIDE = FEAT16[1]
 CHANNELS = FEAT16[0] + FEAT32[0]
 TOP = 5
 """The score is the mean of the five most anomalous patches: one patch alone is noise."""
 
+_MAPS = {"feat16": [1, FEAT16[0], SIDE, SIDE], "feat32": [1, FEAT32[0], FEAT32[1], FEAT32[1]]}
+_TINY = 1e-12
 _DIMENSIONS = 192
 _CANDIDATES = 12_000
 _PRIOR = 50.0
@@ -40,29 +39,41 @@ class Head:
     scales: Floats
 
 
-def add_patches(graph: Graph, feat16: str, feat32: str) -> str:
-    """Add the patch features [196, 432]: both maps at 14 × 14, channel upon channel. Their name."""
-    graph.prefix = HEAD
-    size = np.array([1, FEAT32[0], SIDE, SIDE], np.int64)
-    empty = np.zeros(0, np.float32)
-    fine = graph.node("Resize", feat32, "", empty, size, mode="linear", coordinate_transformation_mode="half_pixel")
-    joined = graph.node("Concat", feat16, fine, axis=1)
-    rows = graph.node("Reshape", joined, np.array([CHANNELS, SIDE * SIDE], np.int64))
-    return graph.node("Transpose", rows, output="patches", perm=[1, 0])
+def make_patches() -> bytes:
+    """A graph from `feat16` and `feat32` to `patches` [196, 432], to join to a backbone while a head is fitted."""
+    graph = Graph("patches", "head_")
+    graph.node("Identity", _add_patches(graph), output="patches")
+    return graph.model(_MAPS, {"patches": [SIDE * SIDE, CHANNELS]})
 
 
-def add_head(graph: Graph, patches: str, head: Head) -> None:
-    """Add the outputs `map` [1,14,14] and `score` [1]."""
-    graph.prefix = HEAD
-    points = graph.node("Gemm", patches, head.weight, head.bias)
+def make_head(head: Head) -> bytes:
+    """The head as a graph from `feat16` and `feat32` to `map` [1,14,14] and `score` [1], to join to a backbone."""
+    graph = Graph("anomaly-head", "head_")
+    points = graph.node("Gemm", _add_patches(graph), head.weight, head.bias)
     squares = graph.node("ReduceSumSquare", points, axes=[1], keepdims=1)
-    matrix, constant = _distance_matrix(head)
+    matrix, constant = _distance_matrix(head.prototypes, head.scales)
     distances = graph.node("Gemm", graph.node("Concat", points, squares, axis=1), matrix, constant)
     nearest = graph.node("ReduceMin", distances, axes=[1], keepdims=0)
     root = graph.node("Sqrt", graph.node("Max", nearest, np.zeros(1, np.float32)))
     graph.node("Reshape", root, np.array([1, SIDE, SIDE], np.int64), output="map")
-    top = graph.node("TopK", root, np.array([TOP], np.int64), more_outputs=[f"{HEAD}places"], axis=0)
+    top = graph.node("TopK", root, np.array([TOP], np.int64), more_outputs=["head_places"], axis=0)
     graph.node("ReduceMean", top, axes=[0], keepdims=1, output="score")
+    return graph.model(_MAPS, {"map": [1, SIDE, SIDE], "score": [1]})
+
+
+def align(head: Head, exact: Floats, rounded: Floats) -> Head:
+    """The head for a backbone whose arithmetic makes `rounded` of the patches that are `exact` in single precision.
+
+    Each channel gets the line that leads back. Its slope is the geometric mean of the one that predicts best, which
+    shrinks distances, and the one that keeps the spread, which keeps the noise in them: scores stay where they were.
+    """
+    x, y = (values.reshape(-1, CHANNELS).astype(np.float64) for values in (rounded, exact))
+    covariance = ((x - x.mean(axis=0)) * (y - y.mean(axis=0))).mean(axis=0)
+    predicts, keeps = covariance / (x.var(axis=0) + _TINY), y.std(axis=0) / (x.std(axis=0) + _TINY)
+    slope = np.sqrt(np.maximum(predicts, 0) * keeps)
+    shift = y.mean(axis=0) - slope * x.mean(axis=0)
+    weight = (slope[:, None] * head.weight).astype(np.float32)
+    return Head(weight, (head.bias + shift @ head.weight).astype(np.float32), head.prototypes, head.scales)
 
 
 def fit_head(folds: Sequence[Floats], size: int, rng: np.random.Generator) -> tuple[Head, Floats]:
@@ -103,8 +114,7 @@ def _choose(points: Floats, size: int, rng: np.random.Generator) -> Floats:
 
 def _nearest(points: Floats, prototypes: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
     """Distance to the nearest prototype, and which one it is."""
-    head = Head(np.empty(0, np.float32), np.empty(0, np.float32), prototypes, np.ones(len(prototypes), np.float32))
-    matrix, constant = _distance_matrix(head)
+    matrix, constant = _distance_matrix(prototypes, np.ones(len(prototypes), np.float32))
     distances, owners = [], []
     for rows in np.array_split(points, max(1, len(points) // 4096)):
         squared = np.concatenate([rows, np.square(rows).sum(axis=1, keepdims=True)], axis=1) @ matrix + constant
@@ -113,9 +123,18 @@ def _nearest(points: Floats, prototypes: Floats) -> tuple[Floats, npt.NDArray[np
     return np.concatenate(distances), np.concatenate(owners)
 
 
-def _distance_matrix(head: Head) -> tuple[Floats, Floats]:
+def _add_patches(graph: Graph) -> str:
+    """Both maps at 14 × 14, channel upon channel, as rows."""
+    size, empty = np.array([1, FEAT32[0], SIDE, SIDE], np.int64), np.zeros(0, np.float32)
+    fine = graph.node("Resize", "feat32", "", empty, size, mode="linear", coordinate_transformation_mode="half_pixel")
+    joined = graph.node("Concat", "feat16", fine, axis=1)
+    rows = graph.node("Reshape", joined, np.array([CHANNELS, SIDE * SIDE], np.int64))
+    return graph.node("Transpose", rows, perm=[1, 0])
+
+
+def _distance_matrix(prototypes: Floats, scales: Floats) -> tuple[Floats, Floats]:
     """M and c such that [x, |x|²] @ M + c are the squared distances to the prototypes over their squared scales."""
-    inverse = 1 / np.square(head.scales.astype(np.float64))
-    prototypes = head.prototypes.astype(np.float64)
-    matrix = np.vstack([-2 * prototypes.T * inverse, inverse])
-    return matrix.astype(np.float32), (np.square(prototypes).sum(axis=1) * inverse).astype(np.float32)
+    inverse = 1 / np.square(scales.astype(np.float64))
+    centres = prototypes.astype(np.float64)
+    matrix = np.vstack([-2 * centres.T * inverse, inverse])
+    return matrix.astype(np.float32), (np.square(centres).sum(axis=1) * inverse).astype(np.float32)

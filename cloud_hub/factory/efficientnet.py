@@ -46,18 +46,21 @@ def weights_file() -> Path:
     return files[0]
 
 
-def add_backbone(graph: Graph, weights: Weights, image: str) -> tuple[str, str]:
-    """Add the network to a graph; the names of feat16 and feat32."""
+def make_backbone(weights: Weights) -> bytes:
+    """The network as ONNX: input `image` [1,3,224,224], outputs `feat16` and `feat32`."""
+    graph = Graph("efficientnet-lite0")
     builder = _Builder(graph, weights)
-    x = builder.convolve(image, "_conv_stem", "_bn0", stride=2)
-    index, feat16 = 0, ""
+    x = builder.convolve("image", "_conv_stem", "_bn0", stride=2)
+    index = 0
     for stride, expansion, channels, repeats in _BLOCKS:
         for repeat in range(repeats):
             x = builder.block(x, index, stride=stride if repeat == 0 else 1, expands=expansion > 1, joins=repeat > 0)
             index += 1
         if channels == FEAT16[0]:
-            feat16 = x
-    return feat16, x
+            graph.node("Identity", x, output="feat16")
+    graph.node("Identity", x, output="feat32")
+    maps = {name: [1, channels, side, side] for name, (channels, side) in (("feat16", FEAT16), ("feat32", FEAT32))}
+    return graph.model({"image": [1, 3, SIZE, SIZE]}, maps)
 
 
 class _Builder:

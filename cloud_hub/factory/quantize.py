@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -46,24 +45,16 @@ ARITHMETICS = (
 )
 
 
-def quantize(model: bytes, tensor: str, calibration: Sequence[npt.NDArray[Any]], keep_float: str) -> dict[str, bytes]:
-    """The int8 variants by name. Nodes whose names begin with `keep_float` stay as they are.
-
-    `calibration` are tensors of good parts as the production preprocessor makes them.
-    """
-    with tempfile.TemporaryDirectory(prefix="lineside-") as folder:
-        source, prepared = Path(folder) / "source.onnx", Path(folder) / "prepared.onnx"
-        source.write_bytes(model)
+def quantize(model: bytes, tensor: str, calibration: Sequence[npt.NDArray[Any]]) -> dict[str, bytes]:
+    """The int8 variants by name; `calibration` are tensors of good parts as the production preprocessor makes them."""
+    with tempfile.TemporaryDirectory(prefix="lineside-") as name:
+        folder = Path(name)
+        (folder / "source.onnx").write_bytes(model)
         # Its own optimiser writes weights beside the model and cannot read them back; ours has nothing left to fold.
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True, skip_optimization=True)
-        names = [node.name for node in onnx.load(prepared).graph.node]
-        kept = [name for name in names if name.startswith(keep_float)]
-        variants = {}
-        for arithmetic in ARITHMETICS:
-            target = Path(folder) / arithmetic.variant.file
-            _quantize(prepared, target, arithmetic, _Calibration(tensor, calibration), kept)
-            variants[arithmetic.variant.name] = target.read_bytes()
-    return variants
+        quant_pre_process(
+            str(folder / "source.onnx"), str(folder / "prepared.onnx"), skip_symbolic_shape=True, skip_optimization=True
+        )
+        return {a.variant.name: _quantize(folder, a, _Calibration(tensor, calibration)) for a in ARITHMETICS}
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
@@ -78,9 +69,10 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
         return None if value is None else {self._tensor: value}
 
 
-def _quantize(source: Path, target: Path, arithmetic: Arithmetic, data: _Calibration, kept: list[str]) -> None:
+def _quantize(folder: Path, arithmetic: Arithmetic, data: _Calibration) -> bytes:
+    target = folder / arithmetic.variant.file
     quantize_static(
-        str(source),
+        str(folder / "prepared.onnx"),
         str(target),
         data,
         quant_format=QuantFormat.QDQ,
@@ -88,6 +80,7 @@ def _quantize(source: Path, target: Path, arithmetic: Arithmetic, data: _Calibra
         reduce_range=arithmetic.reduce_range,
         activation_type=arithmetic.activations,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=kept,
         calibrate_method=CalibrationMethod.MinMax,
+        calibration_cache_path=str(folder / "ranges.json"),  # the ranges are those of the floats: measured once
     )
+    return target.read_bytes()

@@ -1,0 +1,66 @@
+"""A recipe's steps as they happen: what is done, how long it took, and from which code and data it was made."""
+
+import hashlib
+import platform
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+
+Say = Callable[[str], None]
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CODE = (
+    "cloud_hub/factory/*.py",
+    "edge_agent/inference/*.py",
+    "edge_agent/sources/scenes.py",
+    "edge_protocol/bundle.py",
+    "edge_protocol/counters.py",
+)
+_NOT_CODE = {"pipeline.py", "intake.py"}
+"""A bundle depends on the factory and on what it runs of the agent, not on the line's threads and rings."""
+
+_PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "onnx", "scikit-learn", "scipy")
+
+
+class Run:
+    """One run of a recipe. `step` announces what comes; `lineage` is what a manifest says of how it was made."""
+
+    def __init__(self, name: str, recipe: Path, steps: int, say: Say) -> None:
+        self._name = name
+        self._steps = steps
+        self._say = say
+        self._started = perf_counter()
+        self._number = 0
+        self.lineage = describe(recipe)
+
+    def step(self, title: str) -> None:
+        """Say what is done now."""
+        self._number += 1
+        self._say(f"{self._clock()} {self._name} {self._number}/{self._steps} {title}")
+
+    def note(self, text: str) -> None:
+        """Say what came out of the step."""
+        self._say(f"{self._clock()}     {text}")
+
+    def _clock(self) -> str:
+        return f"{perf_counter() - self._started:6.1f} s"
+
+
+def describe(recipe: Path) -> dict[str, str]:
+    """Digests of the recipe and of our code, and the versions of what ran it. Equal ones make equal bundles."""
+    code = sorted(path for pattern in _CODE for path in _ROOT.glob(pattern) if path.name not in _NOT_CODE)
+    return {
+        "recipe": _digest(sorted(recipe.parent.glob("*.*"))),
+        "code": _digest(code),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **{package: version(package) for package in _PACKAGES},
+    }
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
