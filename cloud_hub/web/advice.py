@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cloud_hub.monitoring.views import SignalView
+from cloud_hub.monitoring.alarms import DRIFT
+from cloud_hub.monitoring.views import AlarmView, SignalView
 from cloud_hub.web import numbers
 from edge_protocol.codes import FindingState
 
@@ -46,6 +47,15 @@ STATES: Mapping[FindingState, str] = {
 def words(signal: str) -> Words:
     """The words for a signal."""
     return SIGNALS.get(signal) or Words(signal, "lower", "higher", "Compare recent inputs with the reference.")
+
+
+def sentence(alarm: AlarmView) -> str:
+    """An alarm in the words of the line; one of a kind that has none here is told as the hub wrote it."""
+    if alarm.kind != DRIFT or not alarm.psi:
+        return alarm.text.removeprefix(f"{alarm.gateway}/{alarm.pipeline}: ").removeprefix(f"{alarm.gateway}: ")
+    *others, last = (words(name).name for name in sorted(alarm.psi, key=lambda name: -alarm.psi[name]))
+    subject = f"{', '.join(others)} and {last.lower()}" if others else last
+    return f"{subject} no longer {'look' if others else 'looks'} like the reference."
 
 
 def what_changed(view: SignalView) -> str:

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
-from cloud_hub.web import drawings, marks, numbers
+from cloud_hub.web import advice, drawings, marks, numbers
 from cloud_hub.web.page import Page
 
 HERE = Path(__file__).parent
@@ -47,6 +47,7 @@ class Renderer:
             p_value=numbers.p_value,
             iso=numbers.iso,
             moment=numbers.moment,
+            sentence=advice.sentence,
         )
 
     def text(self, template: str, values: Mapping[str, object]) -> str:

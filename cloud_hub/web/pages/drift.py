@@ -25,6 +25,11 @@ class Card:
     direction: str
     needed: int
 
+    @property
+    def fits(self) -> bool:
+        """Whether live counts lie on the bins of the reference."""
+        return len(self.view.live) == len(self.view.reference)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

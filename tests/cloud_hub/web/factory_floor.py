@@ -6,13 +6,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 
 from cloud_hub.clock import FixedClock
-from cloud_hub.monitoring import alarms
-from cloud_hub.storage.database import Database, insert_rows, put
-from cloud_hub.storage.schema import gateways, references, windows
+from cloud_hub.monitoring import alarms, drift
+from cloud_hub.storage.database import Database, put
+from cloud_hub.storage.schema import gateways, references
 from cloud_hub.telemetry import archive, fleet
 from cloud_hub.telemetry.verify import BatchArrival, LinkArrival, StateArrival
 from edge_protocol import batch as batches
@@ -22,7 +21,6 @@ from edge_protocol.codes import ClockState, Reason, Stream, Verdict
 from edge_protocol.counters import Reference, count, make_signal
 from edge_protocol.envelope import Envelope
 from edge_protocol.messages import Fault, GatewayState, Pane, PipelineState, Place, Started, StreamAccount, Time
-from edge_protocol.statistics import MIN_COUNT, compare
 
 MINUTE_US = 60_000_000
 REASONS = {Verdict.OK: Reason.NONE, Verdict.NG: Reason.SCORE_REJECT, Verdict.REVIEW: Reason.SCORE_REVIEW}
@@ -117,50 +115,31 @@ class Floor:
         self._send(gateway, stream, records=tuple(rows))
 
     def count(self, gateway: Gateway, pipeline: str, model: Model, n: int = 512, **shift: float) -> None:
-        """A window of drift counters, judged: `shift` says how many deviations a signal lies off its reference."""
+        """A pane of drift counters, judged: `shift` says how many deviations a signal lies off its reference."""
         reference, now = model.reference, self.clock.wall_us()
         counts = {}
         for each in reference.signals:
             values = np.random.default_rng([now, *each.name.encode()]).normal(100 + 10 * shift.get(each.name, 0), 10, n)
             counts[each.name] = tuple(count(each.edges, values).tolist())
-        findings = {
-            each.name: compare(np.array(each.counts), np.array(counts[each.name])) for each in reference.signals
-        }
-        bundle, opened = model.digest.hex(), now - MINUTE_US
+        self.pane(gateway, pipeline, model, n, counts)
+
+    def pane(self, gateway: Gateway, pipeline: str, model: Model, n: int, counts: dict[str, tuple[int, ...]]) -> None:
+        """A pane with these counts, judged by the hub's own rules."""
+        reference, now = model.reference, self.clock.wall_us()
         gateway.pipelines[pipeline] = model
-        self.record(
-            gateway,
-            Stream.DRIFT,
-            Pane(pipeline=pipeline, bundle=bundle, reference=reference.digest, opened_us=opened, closed_us=now, n=n,
-                 counts=counts),
-        )  # fmt: skip
+        pane = Pane(
+            pipeline=pipeline,
+            bundle=model.digest.hex(),
+            reference=reference.digest,
+            opened_us=now - MINUTE_US,
+            closed_us=now,
+            n=n,
+            counts=counts,
+        )
+        self.record(gateway, Stream.DRIFT, pane)
         with self.database.writing() as connection:
             put(connection, references, {"digest": reference.digest, "body": reference.canonical()})
-            if n >= MIN_COUNT:
-                encode = msgspec.msgpack.encode
-                names = (
-                    "gateway",
-                    "pipeline",
-                    "bundle",
-                    "reference",
-                    "opened_us",
-                    "closed_us",
-                    "n",
-                    "counts",
-                    "findings",
-                )
-                row = (
-                    gateway.name,
-                    pipeline,
-                    bundle,
-                    reference.digest,
-                    opened,
-                    now,
-                    n,
-                    encode(counts),
-                    encode(findings),
-                )
-                insert_rows(connection, windows, names, [row])
+            drift.tick(connection, now)
 
     def alarm(self, gateway: Gateway, pipeline: str, model: Model, text: str, psi: dict[str, float]) -> None:
         """A drift alarm that stands."""
@@ -235,8 +214,6 @@ def a_day(floor: Floor) -> dict[str, Gateway]:
         _minute(floor, every, minute)
     floor.record(press_1, Stream.EVENTS, Started(agent_version="0.1.0", clean=False, recovered=3))
     floor.judge(press_2, "surface", SURFACE, mixture(412, ng=2), over_us=20_000_000, arrive=False)
-    text = "luma_mean and score have drifted: PSI is at least 0.25 in 2 windows in a row."
-    floor.alarm(press_2, "surface", SURFACE, text, {"luma_mean": 3.41, "score": 0.58})
     for gateway in (press_1, press_2, pump_1):
         floor.state(gateway)
     return every
