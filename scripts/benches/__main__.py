@@ -1,6 +1,6 @@
-"""`scripts/bench NAME [--json FILE]`: measures one module of this folder, prints its figures and writes them down.
+"""`scripts/bench NAME [--json FILE]`: measures one folder in here, prints its figures and writes them down.
 
-Such a module has `FIGURES` (key → what it says, with its goal) and `measure() -> dict[str, float]`, and may print its
+Such a package has `FIGURES` (key → what it says, with its goal) and `measure() -> dict[str, float]`, and may print its
 progress. A key that is not documented there is an error, so is one that was not measured.
 """
 
@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from scripts.benches import machine
+from scripts.benches.failure import BenchError
 
 FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
     """What can be measured."""
-    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__main__", "machine"))
+    return sorted(path.parent.name for path in FOLDER.glob("*/__init__.py"))
 
 
 def table(figures: Mapping[str, float], meaning: Mapping[str, str]) -> str:
@@ -39,7 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     bench = importlib.import_module(f"scripts.benches.{asked.name}")
     here = machine.describe()
     print(f"{asked.name} on {here['cpu']}, {here['cores']} cores", flush=True)
-    figures: dict[str, float] = bench.measure()
+    try:
+        figures: dict[str, float] = bench.measure()
+    except BenchError as error:
+        print(f"{asked.name}: {error}\n  try: {error.hint}", file=sys.stderr)
+        return 2
     if figures.keys() != bench.FIGURES.keys():
         print(f"{asked.name}: FIGURES and what was measured differ: {sorted(figures.keys() ^ bench.FIGURES.keys())}")
         return 2

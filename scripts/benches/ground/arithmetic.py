@@ -1,0 +1,69 @@
+"""What integers are worth on this processor: the backbone in single precision against its int8 variant, in turns."""
+
+import statistics
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+import onnx
+
+from edge_agent.inference.engine import Engine
+from scripts.benches import pairs
+from scripts.benches.ground import supplies
+from scripts.benches.ground.supplies import say
+
+RUNS = 10
+SLICES = 21
+FLOAT = "fp32"
+HEAD = "head_"
+"""How the recipe names the nodes behind the backbone."""
+
+
+def measure() -> dict[str, float]:
+    """The figure of the arithmetic; 1 where this processor gets no int8 variant."""
+    manifest, variant = supplies.chosen_variant(supplies.SURFACE)
+    folder = supplies.BUNDLES / supplies.SURFACE
+    side = (1, 3, manifest.input.height, manifest.input.width)  # type: ignore[union-attr]  # it is a picture's
+    tensors = {manifest.input.tensor: np.random.default_rng(1).standard_normal(side, np.float32)}
+    rates = {}
+    for name in (FLOAT, variant):
+        engine = Engine(backbone((folder / manifest.variant(name).file).read_bytes()))
+        engine.warm_up(tensors)
+        rates[name] = _rate(engine, tensors)
+    found = pairs.ratios(rates[variant], rates[FLOAT], SLICES)
+    times_ms = {name: 1000 / rate() for name, rate in rates.items()}
+    spent = ", ".join(f"{name} {ms:.2f} ms" for name, ms in times_ms.items())
+    say(f"the backbone alone, one thread: {spent}; speed-up {pairs.told(found)}")
+    return {"int8_speedup_lite0": statistics.median(found)}
+
+
+def backbone(model: bytes) -> bytes:
+    """The model without its head: its outputs are then what the head looked at."""
+    proto = onnx.load_from_string(model)
+    head = [node for node in proto.graph.node if node.name.startswith(HEAD)]
+    body = [node for node in proto.graph.node if not node.name.startswith(HEAD)]
+    made = {name for node in body for name in node.output}
+    seen = dict.fromkeys(name for node in head for name in node.input if name in made)
+    for field, kept in ((proto.graph.node, body), (proto.graph.output, list(map(_output, seen)))):
+        del field[:]
+        field.extend(kept)
+    used = {name for node in body for name in node.input}
+    weights = [weight for weight in proto.graph.initializer if weight.name in used]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(weights)
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def _output(name: str) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+
+
+def _rate(engine: Engine, tensors: dict[str, np.typing.NDArray[np.float32]]) -> Callable[[], float]:
+    def rate() -> float:
+        start_s = perf_counter()
+        for _ in range(RUNS):
+            engine.run(tensors)
+        return RUNS / (perf_counter() - start_s)
+
+    return rate

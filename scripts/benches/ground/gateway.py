@@ -1,0 +1,196 @@
+"""A real gateway in a folder: `edge-agent run` as a child, fed with files as a camera and a sensor would write them."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from string import Template
+from time import monotonic, sleep
+
+import numpy as np
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from edge_agent import identity
+from scripts.benches.failure import BenchError
+from scripts.benches.ground import supplies
+
+ID = "bench"
+PART_HZ = 20
+WINDOW_HZ = 10
+STOP_S = 20
+START_S = 30
+WINDOWS = 64
+
+_BIN = Path(sys.executable).parent
+_TOML = Template("""\
+[gateway]
+id = "$id"
+
+[hub]
+broker = "mqtt://127.0.0.1:$port"
+
+[[sources]]
+name = "camera"
+kind = "folder"
+path = "camera"
+settle_s = 0        # files are linked into the folder whole
+
+[[sources]]
+name = "sensor"
+kind = "folder"
+path = "sensor"
+settle_s = 0
+
+[[triggers]]
+name = "parts"
+kind = "source"
+source = "camera"
+
+[[triggers]]
+name = "windows"
+kind = "source"
+source = "sensor"
+
+[[outputs]]
+name = "journal"
+kind = "file"
+path = "verdicts.jsonl"
+
+[[pipelines]]
+name = "surface"
+bundle = "surface-anomaly"
+source = "camera"
+trigger = "parts"
+outputs = ["journal"]
+
+[[pipelines]]
+name = "engine"
+bundle = "engine-fault"
+source = "sensor"
+trigger = "windows"
+outputs = ["journal"]
+""")
+
+
+def configuration(broker_port: int) -> str:
+    """The text of the gateway's TOML."""
+    return _TOML.substitute(id=ID, port=broker_port)
+
+
+def data_dir(folder: Path) -> Path:
+    """Where the gateway in a folder keeps what it makes."""
+    return folder / "data"
+
+
+class Gateway:
+    """Both demo models, a camera's folder, a sensor's folder, a journal. One child at a time."""
+
+    def __init__(self, folder: Path, broker_port: int) -> None:
+        self._folder = folder
+        self._log = folder / "agent.log"
+        self._child: subprocess.Popen[bytes] | None = None
+        self._sent = 0
+        for name in ("camera", "sensor", "stock"):
+            (folder / name).mkdir(parents=True)
+        (folder / "gateway.toml").write_text(configuration(broker_port))
+        for name in (supplies.SURFACE, supplies.ENGINE):
+            shutil.copytree(supplies.BUNDLES / name, data_dir(folder) / "bundles" / name)
+        _enrol(data_dir(folder) / "identity")
+        self._pictures = [self._keep(f"{i}.jpg", j) for i, j in enumerate(supplies.jpegs(supplies.frames(folder)))]
+        self._windows = [self._keep(f"{i}.npy", _npy(w)) for i, w in enumerate(supplies.windows(WINDOWS))]
+
+    @property
+    def pid(self) -> int:
+        """The process that runs."""
+        return self._running().pid
+
+    def start(self) -> None:
+        """Start the agent."""
+        with self._log.open("ab") as log:
+            command = [str(_BIN / "edge-agent"), "run", "--config", str(self._folder / "gateway.toml")]
+            self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        """Ask it to end, and wait. May be called twice."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+    def put_part(self) -> None:
+        """A picture of the next part appears, and a window with every second one."""
+        n = self._sent = self._sent + 1
+        if n % (PART_HZ // WINDOW_HZ) == 1:
+            os.link(self._windows[n % len(self._windows)], self._folder / "sensor" / f"P{n:06d}.npy")
+        os.link(self._pictures[n % len(self._pictures)], self._folder / "camera" / f"P{n:06d}.jpg")
+
+    def feed(self, seconds: float) -> None:
+        """Parts at 20 a second.
+
+        Raises:
+            BenchError: the gateway ended by itself.
+        """
+        start_s = monotonic()
+        for n in range(round(seconds * PART_HZ)):
+            sleep(max(0.0, start_s + n / PART_HZ - monotonic()))
+            self.put_part()
+            self._running()
+
+    def verdicts(self) -> int:
+        """How many verdicts the line has been told."""
+        try:
+            return (self._folder / "verdicts.jsonl").read_bytes().count(b"\n")
+        except FileNotFoundError:
+            return 0
+
+    def wait_for(self, verdicts: int) -> None:
+        """Wait until the line has been told so many.
+
+        Raises:
+            BenchError: it did not come to that.
+        """
+        deadline_s = monotonic() + START_S
+        while self.verdicts() < verdicts:
+            if monotonic() > deadline_s:
+                message = f"the gateway gave no {verdicts} verdicts within {START_S} s"
+                raise BenchError(message, self._last_words())
+            self._running()
+            sleep(0.002)
+
+    def _keep(self, name: str, content: bytes) -> Path:
+        path = self._folder / "stock" / name
+        path.write_bytes(content)
+        return path
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._child.poll() is not None:
+            message = "the gateway does not run"
+            raise BenchError(message, self._last_words())
+        return self._child
+
+    def _last_words(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-6:])
+
+
+def _enrol(folder: Path) -> None:
+    """A key for the gateway, and one for a hub that will never answer."""
+    identity.new(folder, ID)
+    public = ed25519.Ed25519PrivateKey.generate().public_key()
+    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (folder / "hub-keys.json").write_text(json.dumps({"keys": [{"pem": pem.decode()}]}))
+
+
+def _npy(window: np.typing.NDArray[np.float64]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, window, allow_pickle=False)
+    return stream.getvalue()
