@@ -9,6 +9,9 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from cloud_hub.errors import StorageError
 
+_MISSING = (NotFoundError, FileNotFoundError)
+"""What a store elsewhere and a folder say of an object they do not have."""
+
 
 class Objects:
     """Where files lie by digest. What is read back is hashed again: a store is a carrier like any other."""
@@ -28,7 +31,7 @@ class Objects:
                 return cls(from_url(where))
             return cls(LocalStore(Path(where), mkdir=True))
         except (BaseError, OSError, ValueError) as error:
-            message = f"the object store {where} does not open: {error}"
+            message = f"the object store {where} does not open: {_first_line(error)}"
             raise StorageError(message, "check [storage] objects in hub.toml and the folder's rights") from error
 
     def put(self, content: bytes) -> str:
@@ -39,7 +42,7 @@ class Objects:
         except AlreadyExistsError:
             pass
         except (BaseError, OSError) as error:
-            message = f"object {digest[:12]} cannot be kept: {error}"
+            message = f"object {digest[:12]} cannot be kept: {_first_line(error)}"
             raise StorageError(message, "free some space and check the rights of the object store") from error
         return digest
 
@@ -51,11 +54,11 @@ class Objects:
         """
         try:
             content = bytes(obstore.get(self._store, _path(digest)).bytes())
-        except NotFoundError as error:
+        except _MISSING as error:
             message = f"object {digest[:12]} is not in the object store"
             raise StorageError(message, "add its bundle again: cloud-hub bundle add FOLDER") from error
         except (BaseError, OSError) as error:
-            message = f"object {digest[:12]} cannot be read: {error}"
+            message = f"object {digest[:12]} cannot be read: {_first_line(error)}"
             raise StorageError(message, "check that the object store can be reached") from error
         if hashlib.sha256(content).hexdigest() != digest:
             message = f"object {digest[:12]} has other bytes than its name says"
@@ -66,13 +69,17 @@ class Objects:
         """Whether something lies there under this digest."""
         try:
             obstore.head(self._store, _path(digest))
-        except NotFoundError:
+        except _MISSING:
             return False
         except (BaseError, OSError) as error:
-            message = f"the object store does not answer: {error}"
+            message = f"the object store does not answer: {_first_line(error)}"
             raise StorageError(message, "check that it can be reached") from error
         return True
 
 
 def _path(digest: str) -> str:
     return f"{digest[:2]}/{digest}"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -90,19 +90,33 @@ def write(connection: Connection, arrivals: Sequence[BatchArrival], now_us: int)
         return outcome
     work = _Work(now_us, _load(connection, _keys(arrivals), now_us))
     contexts = intern(connection, arrivals)
+    taken: list[tuple[BatchArrival, Ranges]] = []
     for arrival in arrivals:
         try:
-            outcome.answers.append(_archive(connection, work, arrival, contexts))
+            taken.append((arrival, _archive(connection, work, arrival, contexts)))
         except Refused as refused:  # raised before anything of this batch was noted
             outcome.refused.append((arrival, refused))
     _flush(connection, work)
     _save(connection, work)
+    outcome.answers.extend(_answer(work, *each) for each in taken)
     return outcome
 
 
-def _archive(connection: Connection, work: _Work, arrival: BatchArrival, contexts: ContextIds) -> Answer:
+def _answer(work: _Work, arrival: BatchArrival, conflicts: Ranges) -> Answer:
+    """What can be said of a batch by the cursor as it stands at the end of the transaction."""
     batch, cursor = arrival.batch, work.cursors[_key(arrival)]
-    span: Ranges = ((batch.rows[0].seq, batch.rows[-1].seq),)
+    committed = ranges.union(cursor.archived, cursor.declared)
+    return Answer(batch.gateway, batch.epoch, batch.stream, committed, conflicts, _span(arrival))
+
+
+def _span(arrival: BatchArrival) -> Ranges:
+    rows = arrival.batch.rows
+    return ((rows[0].seq, rows[-1].seq),)
+
+
+def _archive(connection: Connection, work: _Work, arrival: BatchArrival, contexts: ContextIds) -> Ranges:
+    """Note what is new of a batch; answers with the numbers whose rows contradict what is archived."""
+    batch, cursor, span = arrival.batch, work.cursors[_key(arrival)], _span(arrival)
     archived = ranges.union(cursor.archived, span)
     if len(archived) + len(cursor.declared) > MAX_RANGES:
         detail = f"{batch.stream} of epoch {batch.epoch} would lie in more than {MAX_RANGES} pieces"
@@ -123,7 +137,7 @@ def _archive(connection: Connection, work: _Work, arrival: BatchArrival, context
     if conflicts:
         cursor.conflicting += ranges.count(conflicts)
         _set_aside(connection, arrival, conflicts, work.now_us)
-    return Answer(batch.gateway, batch.epoch, batch.stream, ranges.union(archived, cursor.declared), conflicts, span)
+    return conflicts
 
 
 def _flush(connection: Connection, work: _Work) -> None:
