@@ -6,30 +6,34 @@ hub. Never judges, records or sends itself.
 
 import gc
 import json
+import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from time import monotonic
 
 from edge_agent import assembly, durable, recovery
+from edge_agent.assembly import Surroundings
 from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.crew import Crew
 from edge_agent.delivery import Delivery
-from edge_agent.errors import AgentError
+from edge_agent.errors import RunError, StoreError
 from edge_agent.inference.intake import Intake
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults, InputFaults
 from edge_agent.monitoring.watch import Watch
 from edge_agent.report import Reporter
-from edge_agent.serving.http import Answers, Server
+from edge_agent.serving.http import Answers
 from edge_agent.serving.metrics import Metrics
 from edge_agent.store import Store
 from edge_agent.systemd import Systemd
 from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.recorder import Recorder
 from edge_protocol.codes import Stream
-from edge_protocol.messages import AnyRecord, Stopped
+from edge_protocol.messages import AnyRecord, Outcome, Stopped
+
+log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 STEP_S = 0.1
@@ -40,57 +44,20 @@ METRICS_S = 60.0
 class Agent:
     """A wired gateway. Made from a configuration; `run` it once."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
         """Raises AgentError: something it names is missing, wrong, taken or not writable; nothing was half-made."""
-        models = assembly.load_models(config)
-        identity = assembly.load_identity(config)
         with ExitStack() as undo:
+            around = assembly.gather(config, undo)
             self._config = config
-            self._clock = Clock()
-            self._store = Store.open(
-                config.data_dir / "lineside.db", quota_bytes=config.store.quota_mb * 2**20, clock=self._clock
-            )
-            undo.callback(self._store.close)
-            keep = config.store
-            self._outbox = Outbox(
-                self._store,
-                config.gateway.id,
-                bytes.fromhex(config.digest),
-                keep_rows=keep.keep_rows,
-                keep_us=keep.keep_days * 86_400_000_000,
-            )
-            after, _ = self._outbox.last_verdict()
-            boot = self._clock.time().boot
-            self._intake = Intake.open(config.data_dir / "intake.ring", boot=boot, epoch=self._store.epoch, after=after)
-            undo.callback(self._intake.close)
-            self._recorder = Recorder(
-                self._outbox,
-                self._intake,
-                self._clock,
-                commit_s=keep.commit_s,
-                commit_rows=keep.commit_rows,
-                after_commit=self._committed,
-            )
+            self._clock = clock or Clock()
+            self._crew = Crew()
+            self._open_data(undo)
+            self._metrics = Metrics(assembly.buffered(self._outbox))
             self._faults = Faults(self._record)
             self._inputs = InputFaults(self._faults)
-            self._metrics = Metrics(assembly.buffered(self._outbox))
-            self._pipelines = assembly.make_pipelines(config, models, self._clock, self._emit, self._metrics)
-            pane = config.monitoring
-            self._watches = {
-                name: Watch(name, pane_rows=pane.pane_rows, pane_s=pane.pane_s) for name in self._pipelines
-            }
-            self._stations = assembly.make_stations(config, self._pipelines, self._intake, self._clock, self._faults)
-            self._delivery = Delivery(
-                assembly.make_outputs(config),
-                intake=self._intake,
-                recorder=self._recorder,
-                clock=self._clock,
-                answered=self._answered,
-            )
-            for station in self._stations:
-                station.open()
-            self._delivery.open()
-            self._untold = recovery.recover(self._store, self._outbox, self._intake, self._clock)
+            self._wire(around)
+            # Last of all that can fail: what it puts on record is told to the line by this process.
+            self._recovered = recovery.recover(self._store, self._outbox, self._intake, self._clock)
             self._report = Reporter(
                 config,
                 self._clock,
@@ -99,22 +66,20 @@ class Agent:
                 watches=self._watches,
                 stations=self._stations,
             )
-            self._crew = Crew()
-            self._server = Server(config.serving.host, config.serving.port, self._answers())
+            self._uplink = assembly.make_uplink(config, around, self._outbox, self._clock, self._report.state)
+            self._server = around.server
             undo.callback(self._server.close)
-            self._uplink = assembly.make_uplink(config, identity, self._outbox, self._clock, self._report.state)
-            undo.pop_all()
+            self._closing = undo.pop_all()
 
     def run(self, stop: threading.Event, ready: Callable[[], None] = lambda: None) -> None:
         """Run until `stop` is set, then end in order: no trigger without its verdict, no record without its commit.
 
         Raises:
-            AgentError: a thread of the agent ended by itself.
+            RunError: a thread of the agent ended by itself.
         """
         for name, pipeline in self._pipelines.items():
             self._watches[name].begin(pipeline.model.digest, pipeline.model.reference)
-        address = {"host": self._config.serving.host, "port": self._server.port}
-        durable.write_file(self._config.data_dir / "serving.json", json.dumps(address).encode())
+        self._tell_address()
         # What is loaded now stays: the collector need not look at it while parts are judged.
         gc.freeze()
         line, quiet, done = threading.Event(), threading.Event(), threading.Event()
@@ -122,25 +87,71 @@ class Agent:
         ready()
         self._supervise(stop)
         Systemd().stopping()
-        line.set()
-        self._crew.join("line")
-        quiet.set()
-        self._crew.join("judge")
-        self._delivery.close()
-        self._crew.join("tell")
-        self._end_records("; ".join(self._crew.failures) or "asked to")
-        done.set()
-        self._crew.join("record")
-        self._close()
+        self._end(line, quiet, done)
         if self._crew.failures:
             message = f"the agent stopped because {self._crew.failures[0]}"
-            raise AgentError(message, "its log says more; what restarts it loses nothing")
+            raise RunError(message, "its log says more; what restarts it loses nothing")
+
+    def _open_data(self, undo: ExitStack) -> None:
+        keep, folder = self._config.store, self._config.data_dir
+        self._store = Store.open(folder / "lineside.db", quota_bytes=keep.quota_mb * 2**20, clock=self._clock)
+        undo.callback(self._store.close)
+        self._outbox = Outbox(
+            self._store,
+            self._config.gateway.id,
+            bytes.fromhex(self._config.digest),
+            keep_rows=keep.keep_rows,
+            keep_us=keep.keep_days * 86_400_000_000,
+        )
+        after, _ = self._outbox.last_verdict()
+        boot = self._clock.time().boot
+        self._intake = Intake.open(folder / "intake.ring", boot=boot, epoch=self._store.epoch, after=after)
+        undo.callback(self._intake.close)
+        self._recorder = Recorder(
+            self._outbox,
+            self._intake,
+            self._clock,
+            commit_s=keep.commit_s,
+            commit_rows=keep.commit_rows,
+            after_commit=self._committed,
+        )
+
+    def _wire(self, around: Surroundings) -> None:
+        config, pane = self._config, self._config.monitoring
+        self._pipelines = assembly.make_pipelines(config, around.models, self._clock, self._emit, self._metrics)
+        self._watches = {name: Watch(name, pane_rows=pane.pane_rows, pane_s=pane.pane_s) for name in self._pipelines}
+        self._stations = assembly.make_stations(
+            config,
+            around.sources,
+            self._pipelines,
+            self._metrics,
+            intake=self._intake,
+            clock=self._clock,
+            faults=self._faults,
+        )
+        self._delivery = Delivery(
+            around.outputs,
+            intake=self._intake,
+            recorder=self._recorder,
+            clock=self._clock,
+            answered=self._answered,
+            told=self._told,
+        )
+
+    def _tell_address(self) -> None:
+        address = {"host": self._config.serving.host, "port": self._server.port}
+        try:
+            durable.write_file(self._config.data_dir / "serving.json", json.dumps(address).encode())
+        except OSError as error:  # a full disk: the line goes on, the operator's verbs ask the database instead
+            log.warning("serving.json cannot be written: %s", error.strerror)
 
     def _start(self, line: threading.Event, quiet: threading.Event, done: threading.Event) -> None:
         start = self._crew.start
+        self._server.start(self._answers())
         start("record", "record", lambda: self._keep_recording(done))
         start("tell", "tell", lambda: self._delivery.run(self._alive))
-        for judgement in self._untold:
+        self._delivery.committed(self._recovered.answered)
+        for judgement in self._recovered.unanswered:
             self._delivery.tell(judgement)
         for name, pipeline in self._pipelines.items():
             start("judge", f"judge-{name}", lambda pipeline=pipeline: _exhaust(pipeline.step, quiet))  # type: ignore[misc]
@@ -164,7 +175,30 @@ class Agent:
                     self._record(Stream.DRIFT, pane)
             if monotonic() >= next_metrics_s:
                 next_metrics_s += METRICS_S
-                self._record(Stream.METRICS, self._report.metrics())
+                with suppress(StoreError):  # The recorder is the one who says that the store is at fault.
+                    self._record(Stream.METRICS, self._report.metrics())
+
+    def _end(self, line: threading.Event, quiet: threading.Event, done: threading.Event) -> None:
+        """Each part ends when nothing can come to it any more."""
+        line.set()
+        self._crew.join("line")
+        quiet.set()
+        self._crew.join("judge")
+        done.set()
+        self._crew.join("record")
+        self._crew.join("send")
+        # Before the outputs end: some may tell only what is on disk.
+        self._recorder.flush()
+        self._delivery.close()
+        self._crew.join("tell")
+        for watch in self._watches.values():
+            if (pane := watch.cut()) is not None:
+                self._record(Stream.DRIFT, pane)
+        self._record(Stream.EVENTS, Stopped(reason="; ".join(self._crew.failures) or "asked to"))
+        self._recorder.flush()
+        if self._uplink is not None:
+            assembly.drain(self._uplink, self._outbox)
+        self._closing.close()
 
     def _keep_recording(self, done: threading.Event) -> None:
         while not done.is_set():
@@ -185,6 +219,9 @@ class Agent:
             if judgement.pipeline in station.pipelines:
                 station.answered(judgement)
 
+    def _told(self, outcome: Outcome) -> None:
+        self._metrics.count_outcome(outcome.output, ok=outcome.ok)
+
     def _committed(self, judgements: Sequence[Judgement]) -> None:
         for name, watch in self._watches.items():
             for pane in watch.add([judgement for judgement in judgements if judgement.pipeline == name]):
@@ -192,23 +229,6 @@ class Agent:
         for judgement in judgements:
             self._inputs.add(judgement)
         self._delivery.committed(judgements)
-
-    def _end_records(self, reason: str) -> None:
-        for watch in self._watches.values():
-            if (pane := watch.cut()) is not None:
-                self._record(Stream.DRIFT, pane)
-        self._record(Stream.EVENTS, Stopped(reason=reason))
-        self._recorder.flush()
-
-    def _close(self) -> None:
-        if self._uplink is not None:
-            self._crew.join("send")
-            assembly.drain(self._uplink, self._outbox)
-            self._uplink.close()
-        for close in (self._server.close, self._delivery.close_outputs, self._intake.close, self._store.close):
-            close()
-        for station in self._stations:
-            station.close()
 
     def _check(self) -> None:
         if findings := self._store.run_check():

@@ -4,12 +4,14 @@ Whatever is missing or wrong is found here, before the gateway's data is touched
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from time import monotonic, sleep
 
 from edge_agent import identity
 from edge_agent.clock import Clock
 from edge_agent.config import Config
-from edge_agent.errors import ConfigError
+from edge_agent.errors import ConfigError, StoreError
 from edge_agent.inference.intake import Intake
 from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Pipeline
@@ -17,15 +19,17 @@ from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
 from edge_agent.outputs.kinds import make_output
 from edge_agent.outputs.output import Output
+from edge_agent.serving.http import Server
 from edge_agent.serving.metrics import Buffered, Metrics
 from edge_agent.sources.guard import Guard
 from edge_agent.sources.kinds import make_source
+from edge_agent.sources.source import Source
 from edge_agent.sources.triggers import make_ticker
 from edge_agent.station import Station
 from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.uplink import Uplink
 from edge_protocol import ranges, topics
-from edge_protocol.bundle import WindowInput
+from edge_protocol.bundle import MANIFEST, WindowInput
 from edge_protocol.errors import LinkError
 from edge_protocol.messages import GatewayState, Link, encode
 from edge_protocol.mqtt import MqttLink, Tls
@@ -34,16 +38,47 @@ DRAIN_S = 3.0
 """How long a stop waits for the hub's last receipts; what has none stays in the outbox."""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the agent needs that is not its own data, all of it found, loaded or open."""
+
+    identity: identity.Identity | None
+    link: MqttLink | None
+    server: Server
+    models: Mapping[str, Model]
+    sources: Mapping[str, dict[str, Source]]
+    outputs: Mapping[str, tuple[Output, ...]]
+
+
+def gather(config: Config, undo: ExitStack) -> Surroundings:
+    """Everything outside the gateway's data; `undo` learns how to let go of it. What only looks comes first.
+
+    Raises:
+        AgentError: something is missing, wrong, taken or not writable.
+    """
+    _check_bundles(config)
+    own = load_identity(config)
+    link = make_link(config)
+    server = Server(config.serving.host, config.serving.port)
+    undo.callback(server.close)
+    models = load_models(config)
+    sources = make_sources(config)
+    for source in (source for each in sources.values() for source in each.values()):
+        undo.callback(source.close)
+        source.open()
+    outputs = make_outputs(config)
+    for output in {output.name: output for each in outputs.values() for output in each}.values():
+        undo.callback(output.close)
+        output.open()
+    return Surroundings(own, link, server, models, sources, outputs)
+
+
 def load_models(config: Config) -> dict[str, Model]:
     """The model of each pipeline, loaded and warm.
 
     Raises:
-        ConfigError: there is no pipeline.
         InferenceError: a bundle is missing, damaged or cannot run here.
     """
-    if not config.pipelines:
-        message = f"gateway {config.gateway.id} has no pipeline: there is nothing to judge"
-        raise ConfigError(message, "add [[sources]], [[triggers]] and [[pipelines]]; edge_agent/README.md shows them")
     cache = config.data_dir / "cache"
     return {
         pipeline.name: Model.load(
@@ -89,66 +124,92 @@ def make_pipelines(
     return pipelines
 
 
+def make_sources(config: Config) -> dict[str, dict[str, Source]]:
+    """The sources that each trigger's pipelines look at, by trigger and name. A trigger nobody waits for has none."""
+    tables = {table.name: table for table in config.sources}
+    made: dict[str, dict[str, Source]] = {}
+    for pipeline in config.pipelines:
+        seen = made.setdefault(pipeline.trigger, {})
+        if pipeline.source not in seen:
+            seen[pipeline.source] = make_source(tables[pipeline.source])
+    return made
+
+
 def make_stations(
     config: Config,
+    sources: Mapping[str, dict[str, Source]],
     pipelines: Mapping[str, Pipeline],
+    metrics: Metrics,
+    *,
     intake: Intake,
     clock: Clock,
     faults: Faults,
 ) -> list[Station]:
-    """One station for each trigger that a pipeline waits for, with the sources that its pipelines look at."""
-    tables = {table.name: table for table in config.sources}
+    """One station for each trigger that a pipeline waits for."""
     stations = []
-    for trigger in config.triggers:
+    for trigger in (trigger for trigger in config.triggers if trigger.name in sources):
         mine = [table for table in config.pipelines if table.trigger == trigger.name]
-        if not mine:
-            continue
-        sources = {name: make_source(tables[name]) for name in dict.fromkeys(table.source for table in mine)}
-        feeds = {name: [pipelines[table.name] for table in mine if table.source == name] for name in sources}
-        ticker = make_ticker(trigger, sources)
-        stations.append(Station(trigger.name, ticker, sources, feeds, intake=intake, clock=clock, faults=faults))
+        seen = sources[trigger.name]
+        station = Station(
+            trigger.name,
+            make_ticker(trigger, seen),
+            seen,
+            {name: [pipelines[table.name] for table in mine if table.source == name] for name in seen},
+            intake=intake,
+            clock=clock,
+            faults=faults,
+            observe={table.name: metrics.observer(table.name) for table in mine},
+            missed=lambda ticks, name=trigger.name: metrics.count_missed(name, ticks),  # type: ignore[misc]
+        )
+        stations.append(station)
     return stations
 
 
-def make_outputs(config: Config) -> dict[str, list[Output]]:
+def make_outputs(config: Config) -> dict[str, tuple[Output, ...]]:
     """The outputs of each pipeline; two pipelines that name the same output share it.
 
     Raises:
         ConfigError: a broker's URL or TLS files cannot be used.
     """
     outputs = {table.name: make_output(table, config.gateway.id) for table in config.outputs}
-    return {pipeline.name: [outputs[name] for name in pipeline.outputs] for pipeline in config.pipelines}
+    return {pipeline.name: tuple(outputs[name] for name in pipeline.outputs) for pipeline in config.pipelines}
 
 
-def make_uplink(
-    config: Config,
-    own: identity.Identity | None,
-    outbox: Outbox,
-    clock: Clock,
-    state: Callable[[], GatewayState],
-) -> Uplink | None:
-    """The way to the hub, where there is one.
+def make_link(config: Config) -> MqttLink | None:
+    """The link to the hub's broker, where there is a hub; not yet started.
 
     Raises:
         ConfigError: its URL or TLS files cannot be used.
     """
-    hub, gateway = config.hub, config.gateway.id
-    if hub is None or own is None:
+    hub, gateway, files = config.hub, config.gateway.id, config.identity
+    if hub is None:
         return None
     tls = None
     if hub.broker.startswith("mqtts:"):
-        files = config.identity
         tls = Tls(ca_file=hub.ca_file, certificate_file=files.certificate_file, key_file=files.key_file)
+    will = (topics.up(gateway, "link"), encode(Link(online=False)))
     try:
-        will = (topics.up(gateway, "link"), encode(Link(online=False)))
-        link = MqttLink(hub.broker, gateway, will=will, tls=tls, backoff_s=(min(1.0, hub.backoff_s), hub.backoff_s))
+        return MqttLink(hub.broker, gateway, will=will, tls=tls, backoff_s=(min(1.0, hub.backoff_s), hub.backoff_s))
     except LinkError as error:
         message = f"[hub] broker: {error}"
         raise ConfigError(message, error.hint) from error
+
+
+def make_uplink(
+    config: Config,
+    around: Surroundings,
+    outbox: Outbox,
+    clock: Clock,
+    state: Callable[[], GatewayState],
+) -> Uplink | None:
+    """The way to the hub, where there is one."""
+    hub, own, link = config.hub, around.identity, around.link
+    if hub is None or own is None or link is None:
+        return None
     return Uplink(
         outbox,
         link,
-        gateway,
+        config.gateway.id,
         own.key,
         own.hub_keys,
         clock,
@@ -166,9 +227,23 @@ def buffered(outbox: Outbox) -> Callable[[], Buffered]:
 
 
 def drain(uplink: Uplink, outbox: Outbox) -> None:
-    """Send what is left, for at most `DRAIN_S`. What gets no receipt stays in the outbox."""
+    """Send what is left, for at most `DRAIN_S`, and disconnect. What gets no receipt stays in the outbox."""
     uplink.hurry()
     end_s = monotonic() + DRAIN_S
-    while uplink.connected and any(account.held for account in outbox.accounts()) and monotonic() < end_s:
-        if not uplink.step():
-            sleep(0.02)
+    with suppress(StoreError):  # A disk that cannot be read now is read by the next start.
+        while uplink.connected and any(account.held for account in outbox.accounts()) and monotonic() < end_s:
+            if not uplink.step():
+                sleep(0.02)
+    with suppress(StoreError):
+        uplink.close()
+
+
+def _check_bundles(config: Config) -> None:
+    if not config.pipelines:
+        message = f"gateway {config.gateway.id} has no pipeline: there is nothing to judge"
+        raise ConfigError(message, "add [[sources]], [[triggers]] and [[pipelines]]; edge_agent/README.md shows them")
+    for pipeline in config.pipelines:
+        manifest = config.data_dir / "bundles" / pipeline.bundle / MANIFEST
+        if not manifest.is_file():
+            message = f"[[pipelines]] {pipeline.name!r}: there is no model: {manifest} is missing"
+            raise ConfigError(message, "copy the bundle's folder there, or name another; edge-agent models lists them")

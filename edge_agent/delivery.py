@@ -13,6 +13,7 @@ from edge_agent.judgement import Judgement
 from edge_agent.outputs.output import Output
 from edge_agent.telemetry.recorder import Recorder
 from edge_protocol.codes import Stream
+from edge_protocol.messages import Outcome
 
 BEAT_S = 0.2
 """How often the outputs are asked whether the line should hear a sign of life."""
@@ -29,41 +30,35 @@ class Delivery:
         recorder: Recorder,
         clock: Clock,
         answered: Callable[[Judgement], None],
+        told: Callable[[Outcome], None] = lambda _outcome: None,
     ) -> None:
-        """`outputs` by pipeline; `answered` is told of each judgement once the line has been."""
+        """Open outputs by pipeline; `answered` hears of each judgement that the line was told, `told` how that went."""
         self._outputs = outputs
         self._distinct = list({output.name: output for each in outputs.values() for output in each}.values())
+        self._awaited = {name for name, each in outputs.items() if any(output.after_commit for output in each)}
         self._intake = intake
         self._recorder = recorder
         self._clock = clock
         self._answered = answered
+        self._told = told
         self._queue: queue.SimpleQueue[tuple[Judgement, bool] | None] = queue.SimpleQueue()
 
     def emit(self, judgement: Judgement) -> None:
         """Take a judgement from a pipeline's thread. It is in the ring when this returns: a kill cannot change it."""
         self._intake.answer(judgement)
         self._queue.put((judgement, False))
-        self._recorder.put(judgement)
+        self._recorder.put(judgement, urgent=judgement.pipeline in self._awaited)
 
     def committed(self, judgements: Sequence[Judgement]) -> None:
         """Tell those outputs that may only hear what is safe on disk."""
         for judgement in judgements:
-            if any(output.after_commit for output in self._outputs.get(judgement.pipeline, ())):
+            if judgement.pipeline in self._awaited:
                 self._queue.put((judgement, True))
 
     def tell(self, judgement: Judgement) -> None:
         """Tell the line a verdict that is on record already: one that a kill kept from it."""
         self._queue.put((judgement, False))
-        self._queue.put((judgement, True))
-
-    def open(self) -> None:
-        """Open the outputs.
-
-        Raises:
-            OutputError: one of them cannot be used as configured.
-        """
-        for output in self._distinct:
-            output.open()
+        self.committed((judgement,))
 
     def run(self, alive: Callable[[], Collection[str]]) -> None:
         """Tell the line until `close`; `alive` names the pipelines that the heartbeat is for."""
@@ -82,7 +77,9 @@ class Delivery:
         judgement, is_committed = item
         for output in self._outputs.get(judgement.pipeline, ()):
             if output.after_commit is is_committed:
-                self._recorder.record(Stream.OUTCOMES, output.send(judgement))
+                outcome = output.send(judgement)
+                self._recorder.record(Stream.OUTCOMES, outcome)
+                self._told(outcome)
         if not is_committed:
             self._answered(judgement)
         self._beat(alive())
@@ -91,11 +88,6 @@ class Delivery:
     def close(self) -> None:
         """End `run` once everything given so far is told."""
         self._queue.put(None)
-
-    def close_outputs(self) -> None:
-        """Close the outputs."""
-        for output in self._distinct:
-            output.close()
 
     def _beat(self, alive: Collection[str]) -> None:
         mono_us = self._clock.mono_us()

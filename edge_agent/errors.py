@@ -1,8 +1,9 @@
 """What can go wrong on the gateway, named by what the caller should do next.
 
-    AgentError           say message and hint, exit 1
-    ├── ConfigError      the operator must change the configuration or a file it names: exit 2, nothing was touched
-    ├── IdentityError    a key, certificate or list of hub keys is missing or wrong: exit 2
+    AgentError           say message and hint: exit 2, it could not be done
+    ├── RunError         a part of the running agent ended by itself: exit 1, start it again
+    ├── ConfigError      the operator must change the configuration or a file it names; nothing was touched
+    ├── IdentityError    a key, certificate or list of hub keys is missing or wrong
     ├── StoreError       the database cannot be written: stop, a restart salvages it
     ├── SourceError      the source is away: its triggers become UNINSPECTED, open it again later (retry)
     ├── InferenceError   this sample cannot be judged: UNINSPECTED with `reason`; at load, the bundle is refused
@@ -23,23 +24,25 @@ class AgentError(Exception):
     """
 
     retry = False
-    exit_code = 1
+    exit_code = 2
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
 
 
+class RunError(AgentError):
+    """The agent ran, and a part of it ended by itself. What restarts it loses nothing."""
+
+    exit_code = 1
+
+
 class ConfigError(AgentError):
     """The configuration, or something it names, is not as it must be."""
-
-    exit_code = 2
 
 
 class IdentityError(AgentError):
     """A key, a certificate or the list of hub keys is missing, unreadable or does not fit."""
-
-    exit_code = 2
 
 
 class StoreError(AgentError):

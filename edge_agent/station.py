@@ -4,7 +4,7 @@ A tick that found nobody ready is a part that passed: it becomes UNINSPECTED, no
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -16,7 +16,7 @@ from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
 from edge_agent.sample import Sample, Trigger
 from edge_agent.sources.source import Source
-from edge_agent.sources.triggers import Ticker
+from edge_agent.sources.triggers import Tick, Ticker
 from edge_protocol.codes import Reason, Verdict, worst
 
 MAX_MISSED = 1000
@@ -47,9 +47,10 @@ class Station:
         intake: Intake,
         clock: Clock,
         faults: Faults,
-        observe: Observe = lambda _stage, _seconds: None,
+        observe: Mapping[str, Observe] | None = None,
+        missed: Callable[[int], None] = lambda _ticks: None,
     ) -> None:
-        """`pipelines` by the source they look at."""
+        """`pipelines` by the source they look at; `observe` by pipeline is told how long a grab took."""
         self.name = name
         self._ticker = ticker
         self._sources = sources
@@ -59,7 +60,8 @@ class Station:
         self._intake = intake
         self._clock = clock
         self._faults = faults
-        self._observe = observe
+        self._observe = observe or {}
+        self._missed = missed
         self._parts: dict[int, _Part] = {}
         self._lock = threading.Lock()
 
@@ -99,9 +101,8 @@ class Station:
         tick = self._ticker.poll(self._clock.mono_us())
         if tick is None:
             return False
-        for _ in range(min(tick.missed, MAX_MISSED)):
-            if (trigger := self._take(tick.due_us, stop)) is not None:
-                self._refuse(trigger, Reason.OVERLOAD)
+        if tick.missed:
+            self._miss(tick, stop)
         if (trigger := self._take(tick.due_us, stop)) is not None:
             self._admit(trigger)
         return True
@@ -123,6 +124,19 @@ class Station:
                 source.done(judgement.trigger, worst(part.verdicts))
             except SourceError as error:
                 self._faults.tell(f"source {name}", "cannot-put-away", active=True, detail=str(error))
+            else:
+                self._faults.tell(f"source {name}", "cannot-put-away", active=False)
+
+    def _miss(self, tick: Tick, stop: threading.Event) -> None:
+        self._missed(tick.missed)
+        beyond = tick.missed - MAX_MISSED
+        if beyond > 0:
+            detail = f"{beyond} ticks were due while nothing ran here; they are no triggers"
+            self._faults.tell(f"trigger {self.name}", "ticks-skipped", active=True, detail=detail)
+            self._faults.tell(f"trigger {self.name}", "ticks-skipped", active=False)
+        for _ in range(min(tick.missed, MAX_MISSED)):
+            if (trigger := self._take(tick.due_us, stop)) is not None:
+                self._refuse(trigger, Reason.OVERLOAD)
 
     def _take(self, due_us: int, stop: threading.Event) -> Trigger | None:
         """The next trigger; None when the agent stops before the ring has room for one."""
@@ -148,9 +162,11 @@ class Station:
         for name, pipelines in self._feeds.items():
             started = perf_counter()
             sample = self._sources[name].grab(trigger)
-            self._observe("grab", perf_counter() - started)
+            grab_s = perf_counter() - started
             named = _with_part(trigger, sample)
             for pipeline in pipelines:
+                if pipeline.name in self._observe:
+                    self._observe[pipeline.name]("grab", grab_s)
                 pipeline.admit(named, sample)
 
     def _reopen(self) -> None:

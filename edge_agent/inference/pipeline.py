@@ -78,7 +78,7 @@ class Pipeline:
         self._lane = _make_lane(model)
 
     def admit(self, trigger: Trigger, sample: Sample) -> None:
-        """Take a trigger with its sample. Blocks while all tensors are in use: an overloaded line waits, it skips none."""
+        """Take a trigger with its sample. Blocks while all tensors are in use: an overloaded line waits, skips none."""
         lane = self._lane
         if sample.fault is not Reason.NONE:
             self._items.put(_Item(trigger, lane, None, sample.fault))

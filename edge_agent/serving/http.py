@@ -39,26 +39,28 @@ class Answers:
 
 
 class Server:
-    """Listens from when it is made until it is closed."""
+    """Listens from when it is made until it is closed; who asks before `start` waits for it."""
 
-    def __init__(self, host: str, port: int, answers: Answers) -> None:
+    def __init__(self, host: str, port: int) -> None:
         """Raises ConfigError: the address is in use, not this machine's, or not allowed."""
-        routes: dict[str, Callable[[], _Page]] = {
-            "/metrics": lambda: _Page(HTTPStatus.OK, CONTENT_TYPE, answers.metrics()),
-            "/health/live": lambda: _health("live", answers.live()),
-            "/health/ready": lambda: _health("ready", answers.ready()),
-            "/status": lambda: _Page(HTTPStatus.OK, _JSON, msgspec.json.encode(answers.status())),
-        }
         try:
             self._listener = _Listener((host, port), _Handler)
         except (OSError, OverflowError) as error:
             message = f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}"
             hint = "set [serving] port to a free one, or to 0 for any; another agent may be running on this one"
             raise ConfigError(message, hint) from error
-        self._listener.routes = routes
         self._thread = threading.Thread(
             target=self._listener.serve_forever, args=(_POLL_S,), name="serving", daemon=True
         )
+
+    def start(self, answers: Answers) -> None:
+        """Begin to answer."""
+        self._listener.routes = {
+            "/metrics": lambda: _Page(HTTPStatus.OK, CONTENT_TYPE, answers.metrics()),
+            "/health/live": lambda: _health("live", answers.live()),
+            "/health/ready": lambda: _health("ready", answers.ready()),
+            "/status": lambda: _Page(HTTPStatus.OK, _JSON, msgspec.json.encode(answers.status())),
+        }
         self._thread.start()
 
     @property

@@ -35,7 +35,8 @@ def agent() -> Agent:
 def server(agent: Agent) -> Iterator[Server]:
     """A server that answers for the agent, on any free port."""
     answers = Answers(Metrics().render, lambda: agent.reasons, lambda: agent.reasons, agent.status)
-    made = Server("127.0.0.1", 0, answers)
+    made = Server("127.0.0.1", 0)
+    made.start(answers)
     yield made
     made.close()
 
@@ -101,12 +102,10 @@ def test_an_answer_that_fails_ends_nothing(server: Server, agent: Agent) -> None
 
 def test_a_busy_port_is_refused_with_a_cure(server: Server) -> None:
     """A port that somebody has is one line of cause, one of cure, exit 2."""
-    answers = Answers(bytes, list, list, dict)
-
     with pytest.raises(
         ConfigError, match=f"cannot listen on 127.0.0.1:{server.port}: Address already in use"
     ) as caught:
-        Server("127.0.0.1", server.port, answers)
+        Server("127.0.0.1", server.port)
 
     assert "[serving] port" in caught.value.hint
     assert caught.value.exit_code == 2
@@ -116,12 +115,13 @@ def test_a_busy_port_is_refused_with_a_cure(server: Server) -> None:
 def test_an_address_that_is_not_ours_is_refused(host: str) -> None:
     """A host that cannot be listened on is named."""
     with pytest.raises(ConfigError, match=f"cannot listen on {host}"):
-        Server(host, 0, Answers(bytes, list, list, dict))
+        Server(host, 0)
 
 
 def test_a_closed_server_lets_go_of_its_port() -> None:
     """After `close` the port is free, and closing again is nothing."""
-    server = Server("127.0.0.1", 0, Answers(bytes, list, list, dict))
+    server = Server("127.0.0.1", 0)
+    server.start(Answers(bytes, list, list, dict))
     port = server.port
 
     server.close()
