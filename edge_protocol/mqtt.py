@@ -46,6 +46,9 @@ _PACKET_OVERHEAD_BYTES = 1024
 _MAX_INBOUND_BYTES = 4 * 1024 * 1024
 """A packet that announces more ends the connection before it fills the memory: paho would collect 256 MB."""
 
+_RECEIVE_BYTES = 128 * 1024
+"""The socket's own buffer. paho empties it a hundred times before it lets us look at what was announced."""
+
 _VERSIONS = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
 
 _log = logging.getLogger(__name__)
@@ -217,7 +220,7 @@ class _Session:
                 return
             while self._client.loop(_TICK_S) == MQTTErrorCode.MQTT_ERR_SUCCESS and not self._is_over():
                 pass
-        except Exception as error:  # noqa: BLE001 (paho lets out whatever its parser stumbles over)
+        except Exception as error:  # noqa: BLE001 (whatever it was, the next connection may be better)
             _log.info("no connection to %s: %s", self._dial.broker, error)
         finally:
             self.ready = False
@@ -356,8 +359,9 @@ def _guarded(call: Callable[[], None]) -> None:
 
 
 def _tune(_client: Client, _user: object, sock: Any) -> None:
-    """Send small answers at once, and notice a dead peer even while something is being sent to it."""
+    """Send small answers at once, take no flood, and notice a dead peer even while something is sent to it."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 2 * KEEPALIVE_S * 1000)
 

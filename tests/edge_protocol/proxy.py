@@ -44,6 +44,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for sock in self._sockets:
+            sock.close()
 
     def _accept(self) -> None:
         while True:
@@ -74,7 +76,6 @@ class Proxy:
         for sock in self._sockets:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        self._sockets.clear()
 
     def _run(self, target, *arguments) -> None:
         def quietly() -> None:

@@ -17,7 +17,7 @@ class Conversation:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._file = sock.makefile("rb")
+        self.file = sock.makefile("rb")
 
     def say(self, raw: bytes) -> None:
         """Send these bytes, whatever they mean."""
@@ -25,15 +25,15 @@ class Conversation:
 
     def packets(self) -> Iterator[tuple[int, bytes]]:
         """What the client sends: the kind (1 CONNECT, 3 PUBLISH, 8 SUBSCRIBE, 12 PING, 14 DISCONNECT), and the rest."""
-        while head := self._file.read(1):
+        while head := self.file.read(1):
             length, shift = 0, 0
             while True:
-                byte = self._file.read(1)[0]
+                byte = self.file.read(1)[0]
                 length |= (byte & 127) << shift
                 shift += 7
                 if byte < 128:
                     break
-            yield head[0] >> 4, self._file.read(length)
+            yield head[0] >> 4, self.file.read(length)
 
 
 class ScriptedBroker:
@@ -49,10 +49,10 @@ class ScriptedBroker:
 
     def close(self) -> None:
         """Break all connections and listen no more."""
-        for sock in (*self._sockets, self._listener):
+        for sock in (self._listener, *self._sockets):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+            sock.close()
 
     def hear(self, kind: int) -> bytes:
         """The next packet of this kind that any connection brings."""
@@ -70,8 +70,9 @@ class ScriptedBroker:
                 threading.Thread(target=self._converse, args=(sock, script), daemon=True).start()
 
     def _converse(self, sock: socket.socket, script: Script) -> None:
-        with contextlib.suppress(OSError, IndexError), sock:
-            script(_Heard(sock, self.heard))
+        conversation = _Heard(sock, self.heard)
+        with contextlib.suppress(OSError, ValueError, IndexError), sock, conversation.file:
+            script(conversation)
 
 
 class _Heard(Conversation):

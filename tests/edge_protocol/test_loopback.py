@@ -38,6 +38,24 @@ def test_what_a_handler_sends_comes_after_what_was_sent_before():
     assert witness == late_witness
 
 
+def test_no_handler_is_called_inside_itself():
+    """A handler that sends to itself is called again after it has returned, as on a network thread."""
+    broker, trace = LoopbackBroker(), []
+    link = broker.link("echo")
+    link.subscribe("#")
+
+    def handle(_topic: str, payload: bytes) -> None:
+        trace.append("in")
+        if payload:
+            link.publish("a", payload[1:])
+        trace.append("out")
+
+    link.start(handle, lambda: None)
+    link.publish("a", b"12")
+
+    assert trace == ["in", "out"] * 3
+
+
 def test_a_link_that_is_away_gets_nothing_kept():
     """What is sent to a severed link is lost: who needs it must send it again."""
     broker = LoopbackBroker()

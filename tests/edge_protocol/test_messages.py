@@ -135,7 +135,7 @@ def test_an_unknown_clock_state_is_not_trusted():
     "change",
     [
         {"sent_us": -1},
-        {"sent_us": 2**63},
+        {"sent_us": 2**62 + 1},
         {"gateway": "press\0"},
         {"gateway": "Press 1"},
         {"agent_version": "1\0"},

@@ -154,19 +154,21 @@ def test_nonsense_ends_a_connection_and_never_the_link(broker, raw):
 
 def test_a_packet_that_would_fill_the_memory_ends_the_connection(broker, connect):
     """A broker that announces 200 MB is left long before it has sent them."""
-    bomb = bytes.fromhex("3080848a6000016100")
-    flooding = broker(_flood(bomb), welcome())
+    sent_bytes = []
+    flooding = broker(_flood(bytes.fromhex("3080848a6000016100"), sent_bytes), welcome())
     connect(flooding.url)
 
     assert [flooding.hear(1)[6] for _ in range(2)] == [5, 5]
+    assert sum(sent_bytes) < 100_000_000
 
 
-def _flood(head: bytes):
+def _flood(head: bytes, sent_bytes: list[int]):
     def script(conversation) -> None:
         next(conversation.packets())
         conversation.say(CONNACK_5 + head)
         while True:
             conversation.say(bytes(65536))
+            sent_bytes.append(65536)
 
     return script
 

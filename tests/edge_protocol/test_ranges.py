@@ -61,6 +61,8 @@ def test_is_normal_knows_the_normal_form(pairs):
 
     assert ranges.is_normal(pairs) == expected
     assert not ranges.is_normal(((1, ranges.LAST + 1),))
+    assert not ranges.is_normal(((1, 2), (3, 4)))
+    assert ranges.is_normal(((1, 2), (4, 4)))
 
 
 def test_scattered_ranges_stay_cheap():

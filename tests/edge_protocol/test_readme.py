@@ -1,6 +1,5 @@
 """The specification says what the code does: every word and every field stands in a table, and no other."""
 
-import itertools
 import re
 from pathlib import Path
 
