@@ -1,5 +1,6 @@
 """The end of the day: the gateways stop in order, the books are compared with each other, the summary is drawn up."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ def end(site: Site, *, keep: bool) -> Summary:
             live.tape.read()
     total = sum(accounts.values(), Account())
     site.prove("each trigger has one verdict", holds=all(_is_once(rows[name], n) for name, n in triggers.items()))
+    if reasons := Counter(row.reason for each in rows.values() for row in each if row.verdict == "UNINSPECTED"):
+        narrator.say("UNINSPECTED were: " + ", ".join(f"{n} {reason}" for reason, n in reasons.most_common()) + ".")
     site.prove(
         "the record says of each part what the line was told",
         holds=all(_agrees(live, rows[live.name]) for live in lives),
@@ -58,7 +61,7 @@ def show(site: Site, summary: Summary) -> None:
             for name, each in pipelines
         ],
     )
-    site.narrator.say("")
+    site.narrator.console.print()
     site.narrator.table(
         ("gateway", "defects", "caught", "escaped", "in review", "overkill", "good in review", "of good parts"),
         [

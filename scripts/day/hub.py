@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -76,7 +76,7 @@ class Hub:
     def link(self) -> str:
         """An address that opens the pages, once."""
         answer = self._client.post("/api/login-links").raise_for_status().json()
-        return f"{self._client.base_url}{answer['path'].lstrip('/')}"
+        return urljoin(str(self._client.base_url), answer["path"])
 
     def _serving(self) -> Any:
         try:
