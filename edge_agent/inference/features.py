@@ -63,7 +63,8 @@ def log_power_spectrum(window: Window, bands: int) -> Window:
         centred = window - window.mean()
         deviation = centred.std()
         if deviation > 0:
-            centred /= deviation
+            # Values whose squares overflow are not silence: what is divided by infinity would look like it.
+            centred /= deviation if np.isfinite(deviation) else np.nan
         hann, starts = _plan(window.size, bands)
         power = np.abs(np.fft.rfft(centred * hann)) ** 2
         features: Window = np.log(_FLOOR + np.add.reduceat(power, starts))
