@@ -20,6 +20,7 @@ from edge_agent.crew import Crew
 from edge_agent.delivery import Delivery
 from edge_agent.errors import RunError, StoreError
 from edge_agent.inference.intake import Intake
+from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults, InputFaults
 from edge_agent.monitoring.watch import Watch
@@ -37,6 +38,12 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 STEP_S = 0.1
+BEAT_LIMIT_S = 3.0
+"""Silence of a judging thread after which the line hears no heartbeat of its pipeline, and rejects."""
+
+HANG_S = 20.0
+"""Silence of a thread after which systemd hears no watchdog, and replaces the process."""
+
 SEND_S = 0.2
 METRICS_S = 60.0
 
@@ -154,7 +161,7 @@ class Agent:
         for judgement in self._recovered.unanswered:
             self._delivery.tell(judgement)
         for name, pipeline in self._pipelines.items():
-            start("judge", f"judge-{name}", lambda pipeline=pipeline: _exhaust(pipeline.step, quiet))  # type: ignore[misc]
+            start("judge", _judge(name), lambda pipeline=pipeline: self._keep_judging(pipeline, quiet))  # type: ignore[misc]
         if self._uplink is not None:
             self._uplink.start()
             start("send", "send", lambda: self._keep_sending(done))
@@ -168,7 +175,8 @@ class Agent:
         systemd.ready()
         next_metrics_s = monotonic() + METRICS_S
         while not stop.wait(TICK_S) and not self._crew.failures:
-            systemd.watchdog()
+            if not self._crew.silent(HANG_S):
+                systemd.watchdog()
             now_us = self._clock.wall_us()
             for watch in self._watches.values():
                 if (pane := watch.expire(now_us)) is not None:
@@ -202,8 +210,15 @@ class Agent:
 
     def _keep_recording(self, done: threading.Event) -> None:
         while not done.is_set():
+            self._crew.pulse("record")
             if not self._recorder.step():
                 self._recorder.wait(TICK_S)
+
+    def _keep_judging(self, pipeline: Pipeline, quiet: threading.Event) -> None:
+        """Until there is nothing left to judge and `quiet` says that nothing will come."""
+        name = _judge(pipeline.name)
+        while pipeline.step(STEP_S) or not quiet.is_set():
+            self._crew.pulse(name)
 
     def _keep_sending(self, done: threading.Event) -> None:
         while self._uplink is not None and not done.is_set():
@@ -235,22 +250,24 @@ class Agent:
             self._faults.tell("store", "damaged", active=True, detail=findings)
 
     def _alive(self) -> list[str]:
-        return [] if self._crew.failures else list(self._pipelines)
+        silent = self._crew.silent(BEAT_LIMIT_S)
+        return [] if self._crew.failures else [name for name in self._pipelines if _judge(name) not in silent]
 
     def _record(self, stream: Stream, record: AnyRecord) -> None:
         self._recorder.record(stream, record)
 
     def _answers(self) -> Answers:
-        failures = self._crew.failures
+        def dead() -> list[str]:
+            return [*self._crew.failures, *(f"{name} hangs" for name in self._crew.silent(HANG_S))]
+
         return Answers(
             metrics=self._metrics.render,
-            live=lambda: failures,
-            ready=lambda: [*failures, *self._faults.active()],
+            live=dead,
+            ready=lambda: [*dead(), *self._faults.active()],
             status=lambda: self._report.status(self._faults.active()),
         )
 
 
-def _exhaust(step: Callable[[float], bool], quiet: threading.Event) -> None:
-    """Step until there is nothing left to do and `quiet` says that nothing will come."""
-    while step(STEP_S) or not quiet.is_set():
-        pass
+def _judge(pipeline: str) -> str:
+    """The name of the thread that judges for `pipeline`."""
+    return f"judge-{pipeline}"

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from time import monotonic
 
 log = logging.getLogger(__name__)
 
@@ -14,6 +15,7 @@ class Crew:
 
     def __init__(self) -> None:
         self.failures: list[str] = []
+        self._pulses: dict[str, float] = {}
         self._threads: dict[str, list[threading.Thread]] = {}
 
     def start(self, watch: str, name: str, work: Callable[[], None]) -> None:
@@ -29,6 +31,15 @@ class Crew:
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         self._threads.setdefault(watch, []).append(thread)
         thread.start()
+
+    def pulse(self, name: str) -> None:
+        """The thread called `name` is at work, or has nothing to do and knows it."""
+        self._pulses[name] = monotonic()
+
+    def silent(self, limit_s: float) -> list[str]:
+        """Those that have given a pulse once, and none for `limit_s`: they hang."""
+        before = monotonic() - limit_s
+        return [name for name, at in list(self._pulses.items()) if at < before]
 
     def join(self, watch: str) -> None:
         """Wait for the threads of one watch; one that does not end in `JOIN_S` is left behind."""
