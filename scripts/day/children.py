@@ -114,7 +114,7 @@ class Children:
                 message = f"{name} ended by itself ({how}). Its last words:\n" + "\n".join(
                     f"  {word}" for word in words
                 )
-                raise DayError(message, f"all it said: {log}")
+                raise DayError(message, f"read all it said in {log}")
 
     def release(self) -> None:
         """Let all go on without us."""
@@ -134,7 +134,7 @@ class Children:
             self.check()
             if time.monotonic() > deadline:
                 message = f"waited {timeout_s:.0f} s for {what}, in vain"
-                raise DayError(message, f"what the processes said: {self._logs}")
+                raise DayError(message, f"read what the processes said in {self._logs}")
             time.sleep(LOOK_S)
 
     def _tell(self) -> None:

@@ -15,7 +15,7 @@ from edge_protocol.ranges import EMPTY, Ranges
 from scripts.day.children import Children, say_json
 from scripts.day.plant import DIMMER, VERDICTS, Gateway, configuration
 from scripts.day.summary import Row
-from scripts.day.tape import Tape
+from scripts.day.tape import Tape, Told
 from scripts.day.truth import Draw, Truth
 
 ROWS = (
@@ -63,6 +63,13 @@ class LiveGateway:
     def start(self, children: Children) -> None:
         """Start its agent."""
         children.start(self.name, ["edge-agent", "run", "--config", str(self.config)])
+
+    def read(self) -> list[Told]:
+        """What the line was told since the last call; what those parts really were is known from now on."""
+        new = self.tape.read()
+        for told in new:
+            self.truth(told.trigger)
+        return new
 
     def made(self) -> list[StreamAccount]:
         """What it has numbered, what waits and what is declared, of its own database."""

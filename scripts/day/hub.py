@@ -75,8 +75,8 @@ class Hub:
 
     def link(self) -> str:
         """An address that opens the pages, once."""
-        answer = self._client.post("/api/login-links").raise_for_status().json()
-        return urljoin(str(self._client.base_url), answer["path"])
+        path: str = self._client.post("/api/login-links").raise_for_status().json()["path"]
+        return urljoin(str(self._client.base_url), path)
 
     def _serving(self) -> Any:
         try:

@@ -12,6 +12,7 @@ from scripts.day.gateways import LiveGateway
 from scripts.day.hub import Hub
 from scripts.day.narrator import Narrator
 from scripts.day.plant import GATEWAYS, draw_of
+from scripts.day.tape import Told
 
 NETWORK = "network"
 """The name of the relay among the children, and of its folder."""
@@ -20,6 +21,7 @@ LAST = (NETWORK, "hub")
 """These end after all others: what the gateways send at the end still arrives."""
 
 START_S = 20
+LOOK_S = 0.5
 
 
 class Site:
@@ -70,18 +72,20 @@ class Site:
         """Plug it in again."""
         (self.folder / NETWORK / f"{name}.cut").unlink()
 
-    def rest(self, seconds: float) -> None:
-        """Let the day go on for a while; the verdicts given meanwhile are read.
+    def rest(self, seconds: float) -> dict[str, list[Told]]:
+        """Let the day go on for a while; what the line was told meanwhile, by gateway.
 
         Raises:
             DayError: a process ended by itself.
         """
+        told: dict[str, list[Told]] = {name: [] for name in self.gateways}
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self.children.check()
-            for live in self.gateways.values():
-                live.tape.read()
-            time.sleep(min(0.5, left))
+            time.sleep(min(LOOK_S, left))
+            for name, live in self.gateways.items():
+                told[name] += live.read()
+        return told
 
     def account(self, live: LiveGateway) -> Account:
         """The account of a gateway now."""

@@ -38,8 +38,7 @@ def at_work(site: Site) -> None:
     deadline = time.monotonic() + SHOWN_S
     with site.narrator.waiting("the line runs"):
         while time.monotonic() < deadline:
-            _show_some(site)
-            site.rest(SHOWN_EVERY_S)
+            _show_some(site, site.rest(SHOWN_EVERY_S))
         live, n = site.children.until("a rejected part", lambda: _rejected(site), PATIENCE_S)
     _look_at(site, live, n)
 
@@ -141,17 +140,16 @@ SCENES = (
 
 def _have_begun(site: Site) -> bool | None:
     for live in site.gateways.values():
-        live.tape.read()
+        live.read()
     return all(live.tape.verdicts for live in site.gateways.values()) or None
 
 
-def _show_some(site: Site) -> None:
-    """Of the new verdicts of each gateway show one, one that is not OK if there is."""
-    for live in site.gateways.values():
-        new = live.tape.read()
+def _show_some(site: Site, told: dict[str, list[Told]]) -> None:
+    """Show one verdict of each gateway, one that is not OK if there is."""
+    for name, new in told.items():
         if new:
-            told = min(new, key=lambda each: (each.verdict == "OK", each.trigger))
-            site.narrator.verdict(live.name, told, _remark(live, told))
+            chosen = min(new, key=lambda each: (each.verdict == "OK", each.trigger))
+            site.narrator.verdict(name, chosen, _remark(site.gateways[name], chosen))
 
 
 def _remark(live: LiveGateway, told: Told) -> str:
@@ -163,7 +161,7 @@ def _remark(live: LiveGateway, told: Told) -> str:
 def _rejected(site: Site) -> tuple[LiveGateway, int] | None:
     """A part of a press that was rejected for a defect that is there."""
     for live in site.gateways.values():
-        live.tape.read()
+        live.read()
         if live.gateway.scene == "textures":
             for n, verdict in live.tape.verdicts.items():
                 if verdict == "NG" and live.truth(n):
