@@ -71,18 +71,17 @@ def add(connection: Connection, objects: Objects, folder: Path, actor: Actor, no
 
 def releases(connection: Connection) -> list[Release]:
     """All bundles, by name and time."""
-    query = select(bundles).order_by(bundles.c.name, bundles.c.added_us, bundles.c.version)
-    return [_release(row) for row in connection.execute(query).mappings()]
+    query = _RELEASES.order_by(bundles.c.name, bundles.c.added_us, bundles.c.version)
+    return [Release(*row) for row in connection.execute(query)]
+
+
+_RELEASES = select(*(bundles.c[name] for name in Release.__struct_fields__))
 
 
 def _find(connection: Connection, name: str, version: str) -> Release | None:
-    query = select(bundles).where(bundles.c.name == name, bundles.c.version == version)
-    row = connection.execute(query).mappings().one_or_none()
-    return None if row is None else _release(row)
-
-
-def _release(row: object) -> Release:
-    return msgspec.convert(dict(row), Release)  # type: ignore[call-overload]
+    query = _RELEASES.where(bundles.c.name == name, bundles.c.version == version)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Release(*row)
 
 
 def _reference(manifest: Manifest, folder: Path) -> counters.Reference | None:
