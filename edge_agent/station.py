@@ -25,6 +25,9 @@ MAX_MISSED = 1000
 FULL_WAIT_S = 0.02
 """How long to wait for the recorder when the intake ring is full of what it has not committed."""
 
+REOPEN_S = 1.0
+"""Pause before a source that went away is opened again."""
+
 
 @dataclass(slots=True)
 class _Part:
@@ -86,7 +89,7 @@ class Station:
                 took = self.step(stop)
             except SourceError as error:
                 self._faults.tell(f"trigger {self.name}", "source-away", active=True, detail=str(error))
-                stop.wait(1.0)
+                stop.wait(REOPEN_S)
                 self._reopen()
                 continue
             if not took:
