@@ -1,5 +1,6 @@
 """The HTTP API: what the pages show, as JSON. The schemas are those of the structs themselves, so neither can lie."""
 
+import time
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -11,7 +12,8 @@ from cloud_hub.context import HubContext
 from cloud_hub.monitoring import views as monitoring
 from cloud_hub.telemetry import views as telemetry
 from cloud_hub.telemetry.account import Account, account, accounts
-from cloud_hub.web.page import Memo, Reading
+from cloud_hub.web.memo import Memo
+from cloud_hub.web.page import Reading
 
 MAX_ROWS = 1000
 STEPS = (1, 86_400)
@@ -54,7 +56,7 @@ def look(request: Request) -> Iterator[Reading]:
     """One look at the hub of the application that was asked."""
     hub: HubContext = request.app.state.hub
     with hub.database.reading() as connection:
-        yield Reading(hub, connection, hub.clock.wall_us(), Memo())
+        yield Reading(hub, connection, hub.clock.wall_us(), Memo(time.monotonic))
 
 
 Now = Annotated[Reading, Depends(look)]

@@ -6,7 +6,6 @@ A part is rendered at most once in `FRESH_S` however many browsers watch it; a p
 import asyncio
 import hashlib
 import json
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from dataclasses import dataclass
 from starlette.concurrency import run_in_threadpool
 
 from cloud_hub.context import HubContext
-from cloud_hub.web.page import Memo, NotHere, Page, Part, Reading
+from cloud_hub.web.memo import Memo
+from cloud_hub.web.page import NotHere, Page, Part, Reading
 from cloud_hub.web.renderer import Renderer
 
 FRESH_S = 0.9
@@ -24,7 +24,6 @@ BEAT_S = 5.0
 
 MAX_WATCHED = 16
 MAX_STREAMS = 200
-MAX_KEPT = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +47,17 @@ class Parts:
         self._hub = hub
         self._renderer = renderer
         self._parts = {f"{page.name}/{name}": part for page in pages for name, part in page.parts.items()}
-        self._mono_s = mono_s
-        self._memo = Memo()
-        self._kept: dict[str, tuple[float, Piece]] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._memo = Memo(mono_s)
 
     def piece(self, name: str) -> Piece:
-        """The part `name` as it is now, or was less than `FRESH_S` ago.
+        """The part `name` as it is now, or was less than `FRESH_S` ago; longer ago where it is dear to make.
 
         Raises:
             NotHere: there is no such part, or not what it is about.
             StorageError: the database does not answer.
         """
         part, subject = self._find(name)
-        with self._locks.setdefault(name, threading.Lock()):
-            kept = self._kept.get(name)
-            if kept is not None and self._mono_s() - kept[0] < FRESH_S:
-                return kept[1]
-            piece = self._render(name, part, subject)
-            self._keep(name, piece)
-            return piece
+        return self._memo.get(("part", name), FRESH_S, lambda: self._render(name, part, subject))
 
     def _find(self, name: str) -> tuple[Part, str]:
         page, _, rest = name.partition("/")
@@ -86,12 +76,6 @@ class Parts:
         digest = hashlib.sha256(body.encode()).hexdigest()[:16]
         frame = {"name": name, "digest": digest, "body": body}
         return Piece(self._renderer.text("part.html", frame), digest)
-
-    def _keep(self, name: str, piece: Piece) -> None:
-        if len(self._kept) >= MAX_KEPT:
-            self._kept.clear()
-            self._locks.clear()
-        self._kept[name] = (self._mono_s(), piece)
 
 
 class Streams:

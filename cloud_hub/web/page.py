@@ -3,43 +3,19 @@
 A new page is a new module in `pages` with one `PAGE`, a line in `pages.PAGES` and its templates; nothing else changes.
 """
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeAlias
 
 from sqlalchemy import Connection
 
 from cloud_hub.context import HubContext
 from cloud_hub.telemetry.views import GatewayView, gateway
-
-T = TypeVar("T")
+from cloud_hub.web.memo import Memo
 
 
 class NotHere(Exception):
     """What a page is about does not exist; the message says what was looked for."""
-
-
-class Memo:
-    """Answers that are dear and stay true for a while, by a key that says until when: it holds the time, in steps."""
-
-    def __init__(self, size: int = 256) -> None:
-        self._size = size
-        self._kept: OrderedDict[Hashable, object] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The answer under `key`, made now if it is not there; the oldest one makes room."""
-        with self._lock:
-            if key in self._kept:
-                return cast("T", self._kept[key])
-        value = make()
-        with self._lock:
-            self._kept[key] = value
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from cloud_hub.telemetry.account import Account
 from cloud_hub.telemetry.views import GatewayView, fleet, verdict_series
 from cloud_hub.web.page import Page, Part, Reading
 
+FRESH_S = 0.9
 SPARK_S = 15 * 60
 SPARK_BUCKET_S = 15
 
@@ -60,8 +61,7 @@ class Site:
 
 def every_gateway(reading: Reading) -> list[GatewayView]:
     """All gateways, asked for once a second however many parts of however many pages show them."""
-    key = ("fleet", reading.now_us // 1_000_000)
-    return reading.memo.get(key, lambda: fleet(reading.connection, reading.now_us))
+    return reading.memo.get("fleet", FRESH_S, lambda: fleet(reading.connection, reading.now_us))
 
 
 def totals(accounts: Iterable[Account]) -> Totals:
@@ -89,7 +89,7 @@ def summary(reading: Reading, _subject: str) -> Mapping[str, object]:
         "online": sum(each.online for each in gateways),
         "rate": sum(pipeline.rate_per_min for pipeline in pipelines),
         "pipelines": len(pipelines),
-        "ready": sum(pipeline.ready for pipeline in pipelines),
+        "ready": sum(pipeline.ready for each in gateways if each.online for pipeline in each.pipelines),
         "counts": dict(verdicts),
         "total": sum(verdicts.values()),
         "account": totals(each.account for each in gateways),
@@ -123,7 +123,8 @@ def _line(row: Row) -> tuple[str, str]:
 
 def _row(reading: Reading, gateway: GatewayView, active: list[AlarmView]) -> Row:
     until_s = reading.now_us // 1_000_000 // SPARK_BUCKET_S * SPARK_BUCKET_S
-    spark = reading.memo.get(("spark", gateway.id, until_s), lambda: _spark(reading, gateway.id, until_s))
+    key = ("spark", gateway.id, until_s)
+    spark = reading.memo.get(key, SPARK_BUCKET_S, lambda: _spark(reading, gateway.id, until_s))
     return Row(gateway, spark, tuple(alarm for alarm in active if alarm.gateway == gateway.id))
 
 

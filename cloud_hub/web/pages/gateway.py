@@ -37,9 +37,10 @@ def chart(reading: Reading, subject: str) -> Mapping[str, object]:
     length_s, step_s = SPANS[span]
     until_s = reading.now_us // 1_000_000 // step_s * step_s
     since_us = (until_s - length_s) * 1_000_000
-    fresh = reading.now_us // 1_000_000 // min(step_s, LATE_S)
     counted = reading.memo.get(
-        ("chart", name, span, fresh), lambda: verdict_series(reading.connection, name, since_us, step_s)
+        ("chart", subject, until_s),
+        min(step_s, LATE_S),
+        lambda: verdict_series(reading.connection, name, since_us, step_s),
     )
     series = per_minute(counted, range(until_s - length_s, until_s, step_s), step_s)
     return {"gateway": view, "span": span, "spans": tuple(SPANS), "series": json.dumps(series), "rows": _table(series)}

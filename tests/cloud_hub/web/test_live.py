@@ -8,8 +8,8 @@ import pytest
 
 from cloud_hub.clock import FixedClock
 from cloud_hub.context import HubContext
-from cloud_hub.web.live import MAX_KEPT, MAX_STREAMS, MAX_WATCHED, Parts, Streams
-from cloud_hub.web.page import Memo, NotHere, Page, Part
+from cloud_hub.web.live import MAX_STREAMS, MAX_WATCHED, Parts, Streams
+from cloud_hub.web.page import NotHere
 from cloud_hub.web.pages import FRAME, PAGES
 from cloud_hub.web.renderer import Renderer
 from tests.cloud_hub.web.factory_floor import SURFACE, Floor, mixture
@@ -70,24 +70,10 @@ def test_a_part_is_rendered_once_for_all_who_watch(parts: Parts, floor: Floor, w
 
     second = parts.piece("fleet/lines")
     watch.now_s += 1
-    floor.clock.advance(1)
     third = parts.piece("fleet/lines")
 
     assert second is first
     assert "press-1" in third.html
-
-
-def test_pieces_do_not_pile_up(hub: HubContext, watch: Stopwatch) -> None:
-    """However many subjects are asked for, a bounded number of pieces is kept."""
-    page = Page("echo", "", "/echo", "", "layout.html", {"part": Part("shell/status.html", lambda *_: known)})
-    known = {"known": False, "alarms": 0, "account": None}
-    parts = Parts(hub, Renderer(PAGES), (page,), watch)
-
-    for i in range(MAX_KEPT + 10):
-        parts.piece(f"echo/part/{i}")
-
-    assert len(parts._kept) <= MAX_KEPT
-    assert len(parts._locks) <= MAX_KEPT
 
 
 @pytest.mark.parametrize(
@@ -165,19 +151,6 @@ def test_streams_are_counted_and_bounded(parts: Parts, clock: FixedClock) -> Non
         return crowded, room
 
     assert run(crowd()) == (True, True)
-
-
-def test_a_memo_keeps_the_newest() -> None:
-    """A memo answers without asking again, and forgets the oldest when it is full."""
-    memo, asked = Memo(size=2), []
-
-    def make(key: int) -> int:
-        return memo.get(key, lambda: asked.append(key) or key)  # type: ignore[func-returns-value]
-
-    answers = [make(key) for key in (1, 2, 2, 3, 1)]
-
-    assert answers == [1, 2, 2, 3, 1]
-    assert asked == [1, 2, 3, 1]
 
 
 async def next_of(stream: AsyncIterator[str], kind: str) -> str:

@@ -75,6 +75,7 @@ def test_what_is_lost_is_shown_as_lost(browser: httpx.Client, floor: Floor) -> N
 
     assert fleet.count("17 lost") == 4  # in the bar, at the top, twice in the gateway's line
     assert "Balanced · 0 lost" in fleet  # the other gateways are whole
+    assert "0 declared + 17 lost" in gateway
     assert "17 records are neither archived, nor buffered, nor declared" in gateway
     assert "17 lost" in drift.partition("<main")[0]
 
