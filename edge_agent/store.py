@@ -202,7 +202,9 @@ class Store:
             if self._connection is not None:
                 with suppress(StoreError), self.transaction() as connection:
                     self._save_floor(connection)
-                    connection.execute("INSERT OR REPLACE INTO meta VALUES ('clean', ?)", (int(not self.check_needed),))
+                    # A run that ends in order before its check has ended leaves the check to the next one.
+                    words = (("clean", 1), ("unchecked", int(self.check_needed)))
+                    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", words)
             self._release()
 
     def _open(self) -> None:
@@ -257,7 +259,7 @@ class Store:
             meta: dict[str, Any] = dict(connection.execute("SELECT name, value FROM meta"))
             ((run,),) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchall()
             self.was_clean = bool(meta.get("clean", True))
-            self.check_needed = not self.was_clean
+            self.check_needed = not self.was_clean or bool(meta.get("unchecked", False))
             self.epoch = meta.get("epoch") or self.new_epoch()
             self.salvage = Salvage(**json.loads(meta["salvage"])) if "salvage" in meta else None
             self._saved_floor_us = meta.get("floor_us", 0)
