@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_agent import durable
+from edge_agent.durable import Recorder
 
 _PENDING = "pending"
 _REASON = "reason.txt"
@@ -14,15 +15,15 @@ _SIDES = ("-shm", "-wal", "")
 """The database itself goes last: while it is in its place, the move is not done."""
 
 
-def move(path: Path, reason: str, at_us: int) -> None:
+def move(path: Path, reason: str, at_us: int, *, record: Recorder | None = None) -> None:
     """Move the database `path` and the files beside it into a new folder of `quarantine/`, to be salvaged."""
     name = datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y%m%dT%H%M%SZ")
     root = path.parent / "quarantine"
     taken = {folder.name for folder in root.glob("*")}
     folder = root / next(n for n in (name, *(f"{name}-{i}" for i in range(2, 10_000))) if n not in taken)
-    durable.make_folder(folder)
-    durable.write_file(folder / _PENDING, reason.encode())
-    _move(path, folder)
+    durable.make_folder(folder, record=record)
+    durable.write_file(folder / _PENDING, reason.encode(), record=record)
+    _move(path, folder, record)
 
 
 def pending(path: Path) -> list[Path]:
@@ -44,8 +45,8 @@ def finish(folder: Path) -> None:
     durable.rename(folder / _PENDING, folder / _REASON)
 
 
-def _move(path: Path, folder: Path) -> None:
+def _move(path: Path, folder: Path, record: Recorder | None = None) -> None:
     for side in _SIDES:
         source = path.with_name(path.name + side)
         if source.exists():
-            durable.rename(source, folder / source.name)
+            durable.rename(source, folder / source.name, record=record)

@@ -1,0 +1,52 @@
+"""A hub in a dictionary: batches come in as bytes, receipts go out, and it remembers every identity for ever."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_protocol import batch, ranges
+from edge_protocol.messages import Receipt
+
+
+@dataclass
+class FakeHub:
+    """Archives by identity, refuses other bytes under a known one, and says which messages it answers."""
+
+    rows: dict[tuple[int, str], dict[int, Any]] = field(default_factory=dict)
+
+    def receive(self, body: bytes) -> Receipt:
+        """Take a batch; the receipt for it."""
+        came = batch.decode(body)
+        archive = self.rows.setdefault((came.epoch, came.stream), {})
+        conflicts = []
+        for row in came.rows:
+            content = self._content(came, row)
+            if archive.setdefault(row.seq, content) != content:
+                conflicts.append(row.seq)
+        return Receipt(
+            gateway=came.gateway,
+            epoch=came.epoch,
+            stream=came.stream,
+            committed=ranges.from_numbers(archive),
+            conflicts=ranges.from_numbers(conflicts),
+            answers=((came.rows[0].seq, came.rows[-1].seq),),
+            hub_us=1,
+        )
+
+    def has(self, epoch: int, stream: str) -> ranges.Ranges:
+        """Which numbers of a stream are archived."""
+        return ranges.from_numbers(self.rows.get((epoch, stream), {}))
+
+    def contents(self) -> list[Any]:
+        """Everything that is archived."""
+        return [content for archive in self.rows.values() for content in archive.values()]
+
+    @staticmethod
+    def _content(came: batch.Batch, row: Any) -> Any:
+        if isinstance(row, batch.RecordRow):
+            return came.time, row.at_us, row.body
+        return (
+            came.time,
+            came.contexts[row.context],
+            *(getattr(row, name) for name in row.__struct_fields__[1:3]),
+            *(getattr(row, name) for name in row.__struct_fields__[4:]),
+        )
