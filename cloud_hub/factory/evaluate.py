@@ -19,7 +19,7 @@ from edge_protocol.bundle import OperatingPoint
 Scores = npt.NDArray[np.float64]
 
 FIGURES = ("auroc", "overkill", "review", "escape")
-"""What `figures` measures. Overkill: good parts called NG; review: good ones called REVIEW; escape: defective called OK."""
+"""Overkill: good parts called NG; review: good parts called REVIEW; escape: defective parts called OK; as shares."""
 
 _CONFIDENCE = 0.95
 _RESAMPLES = 1000

