@@ -68,8 +68,8 @@ def _run(interrupts: Interrupts, day: Path, out: Path | None, *, keep: bool, fre
     children = Children(day / "logs", interrupts, lambda running: _write_down(day, running))
     narrator = Narrator()
     try:
-        bundles, data = materials.prepare(children, fresh=fresh)
-        site = Site(day, children, narrator, bundles, data)
+        bundles = materials.build_models(children, anew=fresh)
+        site = Site(day, children, narrator, bundles, materials.stage_data(day))
         _play(site, keep=keep, out=out)
         if keep:
             narrator.leave(site.hub.link(), day)

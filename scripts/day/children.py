@@ -63,7 +63,9 @@ class Children:
             DayError: it did not end with 0.
         """
         with self._interrupts.held():
-            self._running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            self._running[name] = subprocess.Popen(
+                [str(BIN / command[0]), *command[1:]], stdin=subprocess.DEVNULL, start_new_session=True
+            )
             self._tell()
         code = self._running[name].wait()
         del self._running[name]

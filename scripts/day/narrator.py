@@ -40,7 +40,8 @@ class Narrator:
         return time.monotonic() - self._began_s
 
     def title(self, heading: str, text: str) -> None:
-        """What this is."""
+        """What this is. The time is counted from here."""
+        self._began_s = time.monotonic()
         self.console.print()
         self.console.rule(Text(heading, "bold"), align="left", style="dim")
         self._indented(Text(text))
