@@ -76,7 +76,7 @@ def is_ring(path: Path) -> bool:
     if len(head) < 16:
         return False
     magic, slots = struct.unpack("<QQ", head)
-    return magic == MAGIC and slots > 0 and path.stat().st_size == _SLOTS_AT + slots * SLOT_BYTES
+    return bool(magic == MAGIC and slots > 0 and path.stat().st_size == _SLOTS_AT + slots * SLOT_BYTES)
 
 
 def pack(n: int, at_us: int, mono_us: int, context: int, texts: tuple[str, ...]) -> bytes:
@@ -156,9 +156,11 @@ class Contexts:
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
-        self._numbers: dict[Context, int] = {}
+        self._last = CONTEXTS - 1
         self._known: list[Context | None] = [self._load(number) for number in range(CONTEXTS)]
-        self._numbers = {context: number for number, context in enumerate(self._known) if context is not None}
+        self._numbers: dict[Context, int] = {
+            context: number for number, context in enumerate(self._known) if context is not None
+        }
 
     def number(self, context: Context, in_use: Callable[[], set[int]]) -> int | None:
         """Where `context` stands, written if it is new; None when every entry is in use."""
@@ -171,10 +173,10 @@ class Contexts:
         return context or Context(pipeline="")
 
     def _add(self, context: Context, in_use: Callable[[], set[int]]) -> int | None:
-        number = next((n for n, known in enumerate(self._known) if known is None), None)
-        if number is None:
-            used = in_use()
-            number = next((n for n in range(CONTEXTS) if n not in used), None)
+        # Round and round: what was given a moment ago may not be in a slot yet, and must not be given again.
+        candidates = [(self._last + 1 + i) % CONTEXTS for i in range(CONTEXTS)]
+        used = in_use() if None not in self._known else {n for n, known in enumerate(self._known) if known is not None}
+        number = next((n for n in candidates if n not in used), None)
         raw = msgspec.msgpack.encode(context)
         if number is None or len(raw) > CONTEXT_BYTES - _ENTRY.size:
             return None
@@ -185,7 +187,7 @@ class Contexts:
             CONTEXT_BYTES, b"\0"
         )
         self._known[number] = context
-        self._numbers[context] = number
+        self._numbers[context] = self._last = number
         return number
 
     def _load(self, number: int) -> Context | None:
