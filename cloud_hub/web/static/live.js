@@ -3,7 +3,7 @@
 (() => {
   const SILENCE_MS = 12000, AGAIN_MS = 2000;
   const link = document.getElementById("link"), stale = document.getElementById("stale"), clock = document.getElementById("clock");
-  let source, skewMs = 0, heardMs = Date.now(), lostAt = null;
+  let source, skewMs = 0, heardMs = Date.now(), askedMs = heardMs, lostAt = null;
 
   const parts = () => [...document.querySelectorAll("[data-part]")];
   const hubNow = () => Date.now() + skewMs;
@@ -20,6 +20,7 @@
 
   function connect() {
     const watch = parts().map(part => `watch=${encodeURIComponent(`${part.dataset.part}~${part.dataset.digest}`)}`);
+    source?.close();
     source = new EventSource(`/events?${watch.join("&")}`);
     source.addEventListener("beat", event => {
       heardMs = Date.now();
@@ -36,13 +37,14 @@
       show("lost", "Not live");
       setTimeout(again, AGAIN_MS);
     });
+    askedMs = Date.now();
   }
 
   // An EventSource does not tell why it failed; a plain request does: 401 means log in again.
   async function again() {
     const answer = await fetch("/parts/shell/status").catch(() => null);
     if (answer?.status === 401) location.reload();
-    else connect();
+    else if (!document.hidden) connect();
   }
 
   function ago(ms) {
@@ -58,7 +60,7 @@
       const words = ago(Date.parse(each.dateTime));
       if (each.textContent !== words) each.textContent = words;
     }
-    if (source.readyState === EventSource.OPEN && Date.now() - heardMs > SILENCE_MS) {
+    if (source.readyState !== EventSource.CLOSED && Date.now() - Math.max(heardMs, askedMs) > SILENCE_MS) {
       source.close();
       show("lost", "Not live");
       again();
@@ -67,6 +69,11 @@
 
   document.addEventListener("htmx:after:swap", tick);
   document.addEventListener("htmx:response:error", event => { if (event.detail.ctx.response.status === 401) location.reload(); });
+  // A browser opens six connections to one host: a page nobody looks at gives its own back.
+  document.addEventListener("visibilitychange", () => {
+    source.close();
+    if (!document.hidden) connect();
+  });
   addEventListener("pagehide", () => source.close());
   addEventListener("pageshow", event => { if (event.persisted) connect(); });
   connect();

@@ -184,6 +184,20 @@ def test_a_page_that_is_not_live_says_so(visit: Callable[..., Visit], hub: HubCo
     revived.close()
 
 
+def test_a_page_that_hears_nothing_says_so(visit: Callable[..., Visit]) -> None:
+    """A hub that is there and says nothing, as behind a cable that was pulled, is found out by its silence."""
+    window = visit()
+    window.page.clock.install()
+    page = window.see("/")
+    page.route("**/*", lambda _route: None)
+
+    page.evaluate("Object.defineProperty(EventSource.prototype, 'addEventListener', {value() {}})")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.clock.run_for(14_000)
+
+    expect(page.locator("#link")).to_have_text("Not live", timeout=PATIENCE_MS)
+
+
 def test_the_login_page_refuses_a_wrong_token(visit: Callable[..., Visit]) -> None:
     """A wrong token is refused in words beside the field; the right one leads to the page that was asked for."""
     window = visit(known=False)
