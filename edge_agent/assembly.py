@@ -96,7 +96,8 @@ def load_identity(config: Config) -> identity.Identity | None:
     """
     if config.hub is None:
         return None
-    return identity.load(config.identity.key_file, config.identity.hub_keys_file)
+    files = config.identity
+    return identity.load(files.key_file, files.hub_keys_file, files.certificate_file, config.gateway.id)
 
 
 def make_pipelines(

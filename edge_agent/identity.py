@@ -1,11 +1,14 @@
 """Who this gateway is: a key made here that never leaves, the hub's certificate for it, and the hub's own keys."""
 
-import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import NameOID
@@ -17,6 +20,7 @@ from edge_protocol.errors import SignatureError
 
 KEY = "key.pem"
 REQUEST = "request.csr"
+_ENROL = "enrol the gateway: edge-agent identity new, then cloud-hub enrol with its request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,14 @@ class Identity:
 
     key: envelope.PrivateKey
     hub_keys: Mapping[bytes, envelope.PublicKey]
+
+
+class _Row(msgspec.Struct):
+    pem: str
+
+
+class _Listing(msgspec.Struct):
+    keys: list[_Row]
 
 
 def new(folder: Path, gateway: str) -> str:
@@ -37,9 +49,10 @@ def new(folder: Path, gateway: str) -> str:
     if not topics.is_gateway_id(gateway):
         message = f"{gateway!r} is not a gateway id"
         raise ConfigError(message, "use 1 to 40 of a-z, 0-9 and hyphen")
-    if (folder / KEY).exists():
-        message = f"{folder / KEY} is there already and is never overwritten"
-        raise IdentityError(message, "keep it, or move the folder away to become another gateway")
+    for path in (folder / KEY, folder / REQUEST):
+        if os.path.lexists(path):
+            message = f"{path} is there already and is never overwritten"
+            raise IdentityError(message, "keep it, or move the folder away to become another gateway")
     key = ed25519.Ed25519PrivateKey.generate()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, gateway)])
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, None)
@@ -52,34 +65,69 @@ def new(folder: Path, gateway: str) -> str:
         durable.write_file(folder / KEY, private, mode=0o600)
         durable.write_file(folder / REQUEST, csr)
     except OSError as error:
+        _withdraw(folder)
         message = f"{folder} cannot be written: {error.strerror}"
         raise IdentityError(message, "choose a folder of this user, or run as the agent's user") from error
     return csr.decode()
 
 
-def load(key_file: Path, hub_keys_file: Path) -> Identity:
-    """The identity in these files.
+def _withdraw(folder: Path) -> None:
+    """Leave no half of an identity behind. What lies there is ours: nothing did when we began."""
+    for name in (KEY, REQUEST):
+        for path in (folder / name, folder / f".{name}.new"):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def load(key_file: Path, hub_keys_file: Path, certificate_file: Path, gateway: str) -> Identity:
+    """The identity in these files. The certificate may be missing; one that is there must be this gateway's.
 
     Raises:
         IdentityError: a file is missing or does not hold what it should.
     """
-    enrol = "enrol the gateway: edge-agent identity new, then cloud-hub enrol with its request"
     try:
-        key = envelope.load_private_key(_read(key_file, enrol))
-        rows = json.loads(_read(hub_keys_file, enrol))["keys"]
-        keys = [envelope.load_public_key(row["pem"].encode()) for row in rows]
+        key = envelope.load_private_key(_read(key_file))
     except SignatureError as error:
-        message = f"{key_file} or {hub_keys_file}: {error}"
-        raise IdentityError(message, enrol) from error
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"{hub_keys_file} is not a list of the hub's keys: {error!r}"
-        raise IdentityError(message, enrol) from error
-    return Identity(key, {envelope.key_id(each): each for each in keys})
+        message = f"{key_file}: {error}"
+        raise IdentityError(message, _ENROL) from error
+    if os.path.lexists(certificate_file):
+        _check_certificate(certificate_file, key.public_key(), gateway)
+    return Identity(key, _load_hub_keys(hub_keys_file))
 
 
-def _read(path: Path, hint: str) -> bytes:
+def _load_hub_keys(path: Path) -> dict[bytes, envelope.PublicKey]:
+    try:
+        keys = [
+            envelope.load_public_key(row.pem.encode()) for row in msgspec.json.decode(_read(path), type=_Listing).keys
+        ]
+    except (SignatureError, msgspec.MsgspecError, UnicodeError) as error:
+        message = f"{path} is not the list of the hub's keys: {error}"
+        raise IdentityError(message, _ENROL) from error
+    if not keys:
+        message = f"{path} names no key: nothing the hub says could be believed"
+        raise IdentityError(message, _ENROL)
+    return {envelope.key_id(each): each for each in keys}
+
+
+def _check_certificate(path: Path, key: envelope.PublicKey, gateway: str) -> None:
+    try:
+        certificate = x509.load_pem_x509_certificate(_read(path))
+        is_ours = certificate.public_key() == key
+        names = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    except (ValueError, UnsupportedAlgorithm) as error:
+        message = f"{path} is not a PEM certificate: {error}"
+        raise IdentityError(message, _ENROL) from error
+    if not is_ours:
+        message = f"{path} was given for another key than this gateway's"
+        raise IdentityError(message, "put back the key that it was given for, or enrol the gateway again")
+    if names != [gateway]:
+        message = f"{path} is for gateway {', '.join(names)!r}, the configuration says {gateway!r}"
+        raise IdentityError(message, "correct [gateway] id, or take this gateway's own identity folder")
+
+
+def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         message = f"{path}: {error.strerror}"
-        raise IdentityError(message, hint) from error
+        raise IdentityError(message, _ENROL) from error
