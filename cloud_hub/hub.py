@@ -83,7 +83,8 @@ class Hub:
         context = HubContext(
             self._database, self._clock, tokens.read(config.folder / TOKEN), config, self._tally, self.not_ready
         )
-        web = WebServer(make_app(context), settings.web.host, chosen.web)
+        self._app = make_app(context)
+        web = self._web = WebServer(self._app, settings.web.host, chosen.web)
         self._closing.callback(web.close)
         self._start_receiving()
         web.start()
@@ -92,10 +93,9 @@ class Hub:
         serving = {"web": web.url, "broker": self._url, "broker_v3": v3, "pid": os.getpid()}
         files.replace(config.folder / SERVING, json.dumps(serving).encode() + b"\n")
 
-    @property
-    def url(self) -> str:
-        """Where gateways find the broker."""
-        return self._url
+    def login_url(self) -> str:
+        """An address that opens the pages, once."""
+        return f"{self._web.url}/login?token={self._app.state.sessions.new_code()}"
 
     def run(self, stop: threading.Event) -> None:
         """Look after the parts until `stop` is set."""

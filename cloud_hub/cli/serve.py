@@ -36,9 +36,10 @@ def command(folder: Path, *, config_file: Path | None, verbose: bool, as_json: b
         hub.start()
         serving = json.loads((settings.folder / SERVING).read_bytes())
         if as_json:
-            show_json(serving)
+            show_json({**serving, "login": hub.login_url()})
         else:
-            click.echo(f"Pages at {serving['web']}, broker at {serving['broker']}. Ctrl-C ends it.")
+            click.echo(f"Broker at {serving['broker']}, pages at {serving['web']}. Ctrl-C ends it.")
+            click.echo(f"To look at them, open once: {hub.login_url()}")
         sys.stdout.flush()
         hub.run(stop)
     finally:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from cloud_hub.errors import StorageError, ValueRefused
 
@@ -157,12 +157,12 @@ def _begin(connection: Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, OSError) as error:
-        message = f"the database does not answer: {_first_line(error)}"
-        raise StorageError(message, "free some space, check the folder's rights and that the server runs") from error
-    except (DBAPIError, OverflowError) as error:
+    except (DataError, IntegrityError, ProgrammingError, OverflowError) as error:
         message = f"the database refused a value: {_first_line(error)}"
         raise ValueRefused(message) from error
+    except (DBAPIError, OSError) as error:
+        message = f"the database does not answer: {_first_line(error)}"
+        raise StorageError(message, "free some space, check the folder's rights and that the server runs") from error
 
 
 def _first_line(error: BaseException) -> str:
