@@ -79,7 +79,7 @@ class WindowScene:
 
     def __init__(self, path: Path, seed: int, defect_share: float = 0.05) -> None:
         """Raises OSError: the file cannot be read; ValueError: it is no such table."""
-        table = np.loadtxt(path, dtype=np.float64, ndmin=2)
+        table = np.loadtxt(path, dtype=np.float64, ndmin=2) if path.stat().st_size else np.zeros((0, 2))
         is_faulty = table[:, 0] > 0
         self._rows = {None: table[~is_faulty, 1:], "fault": table[is_faulty, 1:]}
         if table.shape[1] <= 1 or not len(self._rows[None]):

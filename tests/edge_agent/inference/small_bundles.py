@@ -1,8 +1,9 @@
-"""Two whole bundles that take milliseconds to make: real ONNX, real manifests, and a result one can work out by hand."""
+"""Two whole bundles that take milliseconds to make: real ONNX, real manifests, results one can work out by hand."""
 
 import hashlib
 import io
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgspec
@@ -137,9 +138,9 @@ def npy(window: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _serialise(nodes: list, weights: dict[str, np.ndarray], inputs: list, outputs: list) -> bytes:
+def _serialise(nodes: list[Any], weights: dict[str, Any], inputs: list[Any], outputs: list[Any]) -> bytes:
     initializers = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "small", inputs, outputs, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
