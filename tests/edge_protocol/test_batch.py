@@ -77,24 +77,28 @@ def test_the_bytes_under_the_compression_are_the_golden_ones(name):
 
 
 def _day(rows: int) -> Batch:
-    """Verdicts as a line makes them: 20 a second with some jitter, nearly all good, part numbers that count up."""
+    """Verdicts as a gateway makes them: parts at 20 a second and windows at 10, with jitter, nearly all good."""
     rng = random.Random(7)  # noqa: S311 (seeded: the size law is about these rows)
-    at_us, verdicts = 1_767_225_600_000_000, []
-    for n in range(rows):
-        at_us += 50_000 + rng.randint(-2000, 2000)
+    due = [(50_000 * n, 0) for n in range(rows)] + [(100_000 * n + 20_000, 1) for n in range(rows)]
+    verdicts = []
+    for n, (due_us, context) in enumerate(sorted(due)[:rows]):
+        at_us = 1_767_225_600_000_000 + due_us + rng.randint(-1000, 1000)
         is_bad = rng.random() < 0.02
-        score, latency_us, part = rng.gauss(1.0, 0.2), rng.randint(9000, 14_000), f"P-{500_000 + n}"
-        row = (10_000 + n, at_us, 70_000 + n, 0, int(is_bad), int(is_bad), score, latency_us, part)
+        score, latency_us, part = rng.gauss(1.0, 0.2), rng.randint(9000, 14_000), f"P-{500_000 + due_us // 50_000}"
+        row = (10_000 + n, at_us, 70_000 + n, context, int(is_bad), int(is_bad), score, latency_us, part)
         verdicts.append(VerdictRow(*row))
-    context = Context("surface", "surface-anomaly", "1.0.0", bytes(32), "u8s8-vnni", bytes(32))
+    contexts = (
+        Context("surface", "surface-anomaly", "1.0.0", rng.randbytes(32), "u8s8-vnni", rng.randbytes(32)),
+        Context("engine", "engine-fault", "1.0.0", rng.randbytes(32), "fp32", rng.randbytes(32)),
+    )
     return Batch(
-        gateway="press-1", epoch=1, stream="verdicts", time=TIME, config=bytes(32), contexts=(context,),
+        gateway="press-1", epoch=1, stream="verdicts", time=TIME, config=rng.randbytes(32), contexts=contexts,
         verdicts=tuple(verdicts),
     )  # fmt: skip
 
 
 def test_a_verdict_costs_at_most_twelve_bytes():
-    """A hundred verdicts with part numbers take at most 12 bytes each, the header and an envelope included."""
+    """A hundred verdicts of two pipelines with part numbers take at most 12 bytes each, all of the message counted."""
     envelope_bytes = 100
 
     size = len(batches.encode(_day(100))) + envelope_bytes
@@ -147,11 +151,18 @@ def test_the_encoder_refuses_what_would_not_come_back(batch):
         batches.encode(batch)
 
 
+COLUMN_NAMES = ("dt", "trigger", "context", "verdict", "reason", "score", "latency", "later")
+TEXT_NAMES = ("part", "product", "lot", "later")
+
+
 def _wire(**changes) -> bytes:
-    """The bytes of a small batch of verdicts with some of its places changed."""
+    """The bytes of a small batch of verdicts with some of its places changed, `later` being one behind the last."""
     places = ["schema", "gateway", "epoch", "stream", "time", "config", "first", "count", "at_us", "trigger"]
     places += ["contexts", "columns", "texts", "records"]
     values = dict(zip(places, msgspec.msgpack.decode(_raw()), strict=True))
+    for place, names in (("columns", COLUMN_NAMES), ("texts", TEXT_NAMES)):
+        named = dict(zip(names, values[place], strict=False)) | changes.pop(place, {})
+        values[place] = [named[name] for name in names if name in named]
     for name, change in changes.items():
         values[name] = {**values[name], **change} if isinstance(change, dict) else change
     return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(list(values.values())))
@@ -197,8 +208,8 @@ HOSTILE = {
     "a column of half a value": _wire(columns={"score": bytes(11)}),
     "a context that is not there": _wire(columns={"context": bytes([0, 1, 2])}),
     "no contexts": _wire(contexts=[]),
-    "too many contexts": _wire(contexts=[{"pipeline": "p"}] * 257),
-    "a digest that is none": _wire(contexts=[{"pipeline": "p", "digest": bytes(33)}]),
+    "too many contexts": _wire(contexts=[["p"]] * 257),
+    "a digest that is none": _wire(contexts=[["p", "", "", bytes(33)]]),
     "a mask that is too short": _wire(texts={"part": (b"", b"abcde")}),
     "texts without rows": _wire(texts={"part": (b"\x00", b"abc")}),
     "columns of text": _wire(columns={"dt": "text"}),
@@ -223,15 +234,15 @@ def test_numbers_and_texts_of_later_versions_are_kept():
             "verdict": bytes([7, 8, 255]),
             "reason": _planes("H", 999, 0, 65535),
             "score": _planes("f", math.inf, -math.inf, math.nan),
-            "temperature": b"later",
+            "later": b"a temperature",
         },
-        texts={"part": (b"", b"a\xffb\0cc" + b"\0\0\0"), "carrier": (b"", b"later")},
+        texts={"part": (b"", b"a\xffb\0cc" + b"\0\0\0"), "later": (b"", b"a carrier")},
     )
 
     rows = batches.decode(body).verdicts
 
-    assert [row.verdict for row in rows] == [7, 8, 255]
-    assert [row.reason for row in rows] == [999, 0, 65535]
+    assert [row.verdict for row in rows] == [7, 255, 8]
+    assert [row.reason for row in rows] == [999, 65535, 0]
     assert [row.score for row in rows] == [None] * 3
     assert all("\0" not in row.part for row in rows)
 

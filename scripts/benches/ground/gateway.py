@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -24,7 +23,6 @@ PART_HZ = 20
 WINDOW_HZ = 10
 STOP_S = 20
 START_S = 30
-WINDOWS = 64
 
 _BIN = Path(sys.executable).parent
 _TOML = Template("""\
@@ -38,7 +36,7 @@ broker = "mqtt://127.0.0.1:$port"
 name = "camera"
 kind = "folder"
 path = "camera"
-settle_s = 0        # files are linked into the folder whole
+settle_s = 0        # files appear whole
 
 [[sources]]
 name = "sensor"
@@ -95,14 +93,14 @@ class Gateway:
         self._log = folder / "agent.log"
         self._child: subprocess.Popen[bytes] | None = None
         self._sent = 0
-        for name in ("camera", "sensor", "stock"):
+        for name in ("camera", "sensor"):
             (folder / name).mkdir(parents=True)
         (folder / "gateway.toml").write_text(configuration(broker_port))
         for name in (supplies.SURFACE, supplies.ENGINE):
             shutil.copytree(supplies.BUNDLES / name, data_dir(folder) / "bundles" / name)
         _enrol(data_dir(folder) / "identity")
-        self._pictures = [self._keep(f"{i}.jpg", j) for i, j in enumerate(supplies.jpegs(supplies.frames(folder)))]
-        self._windows = [self._keep(f"{i}.npy", _npy(w)) for i, w in enumerate(supplies.windows(WINDOWS))]
+        self._pictures = supplies.jpegs(supplies.frames(folder, supplies.PARTS))
+        self._windows = [_npy(window) for window in supplies.windows()]
 
     @property
     def pid(self) -> int:
@@ -127,15 +125,15 @@ class Gateway:
             child.kill()
             child.wait()
 
-    def put_part(self) -> None:
-        """A picture of the next part appears, and a window with every second one."""
+    def put(self, *, window: bool = True) -> None:
+        """A picture of the next part appears, and a window."""
         n = self._sent = self._sent + 1
-        if n % (PART_HZ // WINDOW_HZ) == 1:
-            os.link(self._windows[n % len(self._windows)], self._folder / "sensor" / f"P{n:06d}.npy")
-        os.link(self._pictures[n % len(self._pictures)], self._folder / "camera" / f"P{n:06d}.jpg")
+        if window:
+            self._write("sensor", f"P{n:06d}.npy", self._windows[n % len(self._windows)])
+        self._write("camera", f"P{n:06d}.jpg", self._pictures[n % len(self._pictures)])
 
     def feed(self, seconds: float) -> None:
-        """Parts at 20 a second.
+        """Parts at 20 a second, windows at 10.
 
         Raises:
             BenchError: the gateway ended by itself.
@@ -143,7 +141,7 @@ class Gateway:
         start_s = monotonic()
         for n in range(round(seconds * PART_HZ)):
             sleep(max(0.0, start_s + n / PART_HZ - monotonic()))
-            self.put_part()
+            self.put(window=n % (PART_HZ // WINDOW_HZ) == 0)
             self._running()
 
     def verdicts(self) -> int:
@@ -167,10 +165,11 @@ class Gateway:
             self._running()
             sleep(0.002)
 
-    def _keep(self, name: str, content: bytes) -> Path:
-        path = self._folder / "stock" / name
-        path.write_bytes(content)
-        return path
+    def _write(self, folder: str, name: str, content: bytes) -> None:
+        """Whole or not there: a name that begins with a dot is not taken."""
+        part = self._folder / folder / f".{name}"
+        part.write_bytes(content)
+        part.rename(part.with_name(name))
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._child.poll() is not None:

@@ -19,7 +19,7 @@ def measure(folder: Path) -> dict[str, float]:
     """The figures of the line."""
     manifest, variant = supplies.chosen_variant(supplies.SURFACE)
     say(f"{manifest.name} {manifest.version} runs here as {variant}")
-    pictures = supplies.frames(folder)
+    pictures = list(supplies.frames(folder))
     files = supplies.jpegs(pictures)
     return {
         "pipeline_vs_raw_1080p_frame": _kept(folder / "frame", pictures, "1080p frames"),

@@ -37,7 +37,7 @@ def measure(folder: Path) -> dict[str, float]:
         cold_start_s = _cold_start_s(gateway)
         with _broker(folder, ports):
             gateway.start()
-            gateway.put_part()
+            gateway.put()
             gateway.wait_for(gateway.verdicts() + 2)
             idle_pct = _idle_pct(gateway)
             rss_mb = _busy_mb(gateway)
@@ -51,7 +51,7 @@ def _cold_start_s(gateway: Gateway) -> float:
     found = []
     for _ in range(STARTS + 1):
         before = gateway.verdicts()
-        gateway.put_part()
+        gateway.put()
         start_s = monotonic()
         gateway.start()
         gateway.wait_for(before + 2)
