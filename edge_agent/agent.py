@@ -59,6 +59,7 @@ class Agent:
             self._clock = clock or Clock()
             self._crew = Crew()
             self._open_data(undo)
+            assembly.open_outputs(around, undo)
             self._metrics = Metrics(assembly.buffered(self._outbox))
             self._faults = Faults(self._record)
             self._inputs = InputFaults(self._faults)

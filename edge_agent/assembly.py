@@ -40,7 +40,7 @@ DRAIN_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the agent needs that is not its own data, all of it found, loaded or open."""
+    """What the agent needs that is not its own data: found and loaded, the outputs not yet open."""
 
     identity: identity.Identity | None
     link: MqttLink | None
@@ -66,11 +66,18 @@ def gather(config: Config, undo: ExitStack) -> Surroundings:
     for source in (source for each in sources.values() for source in each.values()):
         undo.callback(source.close)
         source.open()
-    outputs = make_outputs(config)
-    for output in {output.name: output for each in outputs.values() for output in each}.values():
+    return Surroundings(own, link, server, models, sources, make_outputs(config))
+
+
+def open_outputs(around: Surroundings, undo: ExitStack) -> None:
+    """Open the outputs once the data is ours: a second agent by mistake must not speak to the line.
+
+    Raises:
+        OutputError: one of them cannot be used as configured.
+    """
+    for output in {output.name: output for each in around.outputs.values() for output in each}.values():
         undo.callback(output.close)
         output.open()
-    return Surroundings(own, link, server, models, sources, outputs)
 
 
 def load_models(config: Config) -> dict[str, Model]:
