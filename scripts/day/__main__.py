@@ -116,6 +116,8 @@ def _verdict_of(site: Site) -> int:
         return 1
     site.narrator.say("Everything held that was promised.", "bold green")
     site.narrator.fact("the data of this day", site.folder)
+    if not site.children.released:
+        site.narrator.fact("to look at it on the dashboard while it runs", "scripts/demo --keep")
     return 0
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from scripts.day.children import DayError
 
+KEPT = 5
+"""Days, of some hundred megabytes each."""
+
 MARK = "made-by-scripts-demo"
 _TEXT = "scripts/demo keeps its days here. `scripts/demo --fresh` removes this folder and all that is in it.\n"
 
@@ -44,7 +47,13 @@ def remove(data: Path) -> None:
 
 
 def begin(data: Path, now: datetime) -> Path:
-    """The new folder of a day that begins `now`."""
+    """The new folder of a day that begins `now`; of the days before it, the last few are kept.
+
+    Raises:
+        DayError: there is no room for one more day in this second.
+    """
+    for old in sorted(data.glob("day-*"))[: -(KEPT - 1)]:
+        shutil.rmtree(old, ignore_errors=True)
     name = now.strftime("day-%Y%m%d-%H%M%S")
     for i in range(100):
         day = data / (f"{name}-{i}" if i else name)

@@ -63,10 +63,10 @@ def show(site: Site, summary: Summary) -> None:
     )
     site.narrator.console.print()
     site.narrator.table(
-        ("gateway", "defects", "caught", "escaped", "in review", "overkill", "good in review", "of good parts"),
+        ("gateway", "defects", "caught", "escaped", "in review", "good parts", "overkill", "in review"),
         [
             (name.partition("/")[0], each.defects, each.caught, each.escaped, each.defects_in_review,
-             each.overkill, each.good_in_review, each.parts - each.defects)
+             each.parts - each.defects, each.overkill, each.good_in_review)
             for name, each in summary.quality.items()
         ],
     )  # fmt: skip

@@ -64,9 +64,10 @@ class Narrator:
     def verdict(self, gateway: str, told: Told, remark: str) -> None:
         """One verdict as the line was told it."""
         line = Text.assemble(
-            f"{gateway:<8} {told.part:<8} ",
+            f"{gateway:<8} part {told.trigger:<6} ",
             (f"{told.verdict:<12}", VERDICT_STYLES.get(told.verdict, "")),
-            f"{'' if told.score is None else f'score {told.score:.3f}':<13} {told.latency_ms:5.1f} ms   ",
+            f"{told.reason.lower() if told.score is None else f'score {told.score:.3f}':<13} ",
+            f"{told.latency_ms:6.1f} ms   ",
             (remark, "dim"),
         )
         self._indented(line)

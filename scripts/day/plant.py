@@ -76,13 +76,16 @@ class Gateway:
     rate_hz: int
     defect_share: float = 0.05
 
-    @property
-    def words(self) -> tuple[str, str]:
-        """What its good parts are, and what came to the bad ones how."""
-        return _WORDS[self.scene]
+    def describe(self, defect: str | None) -> str:
+        """What a part of this gateway is, with or without a defect."""
+        good, bad = _WORDS[self.scene]
+        return bad.format(defect) if defect else good
 
 
-_WORDS = {"textures": ("real surface", "drawn on it"), "windows": ("real engine noise", "recorded in it")}
+_WORDS = {
+    "textures": ("real surface", "real surface, {} drawn"),
+    "windows": ("real engine noise", "real engine noise, {}"),
+}
 
 GATEWAYS = (
     Gateway("press-1", "stamping", "surface", "surface-anomaly", "textures", 101, 20),

@@ -22,13 +22,15 @@ from edge_protocol.bundle import ImageInput
 
 COLUMNS, ROWS = 36, 18
 SHADES = " .:-=+*#%@"
+CALM = 0.75
+"""Below this share of the threshold of OK nothing is shown: characters have fewer shades than colours."""
 
 Picture = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """A part and what the model saw in it. `heat` is 0 where nothing is, 1 from the threshold of rejection on."""
+    """A part and what the model saw in it. `heat` is 1 from the threshold of rejection on, 0 well below that of OK."""
 
     picture: Picture
     overlay: Picture
@@ -54,7 +56,7 @@ def take(bundle: Path, picture: Picture, folder: Path, name: str) -> Portrait:
     files[0].write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     files[1].write_bytes(png)
     overlay = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-    low = point.accept / 2
+    low = point.accept * CALM
     heat = np.clip((prediction.heatmap - low) / max(point.reject - low, 1e-9), 0, 1)
     return Portrait(picture, np.asarray(overlay, np.uint8), heat, prediction.score, verdict.name, files)
 

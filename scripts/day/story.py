@@ -14,6 +14,7 @@ from scripts.day.site import Site
 from scripts.day.summary import Row
 from scripts.day.tape import Told
 
+SHOWN_FIRST = ("NG", "REVIEW", "OK", "UNINSPECTED")
 SHOWN_S = 6
 SHOWN_EVERY_S = 1
 CUT_S = 12
@@ -145,17 +146,12 @@ def _have_begun(site: Site) -> bool | None:
 
 
 def _show_some(site: Site, told: dict[str, list[Told]]) -> None:
-    """Show one verdict of each gateway, one that is not OK if there is."""
+    """Show one verdict of each gateway, the worst of what was judged."""
     for name, new in told.items():
         if new:
-            chosen = min(new, key=lambda each: (each.verdict == "OK", each.trigger))
-            site.narrator.verdict(name, chosen, _remark(site.gateways[name], chosen))
-
-
-def _remark(live: LiveGateway, told: Told) -> str:
-    defect = live.truth(told.trigger)
-    material, how = live.gateway.words
-    return f"{material}, a {defect} {how}" if defect else material
+            live = site.gateways[name]
+            chosen = min(new, key=lambda each: (SHOWN_FIRST.index(each.verdict), each.trigger))
+            site.narrator.verdict(name, chosen, live.gateway.describe(live.truth(chosen.trigger)))
 
 
 def _rejected(site: Site) -> tuple[LiveGateway, int] | None:

@@ -10,11 +10,10 @@ class Told(msgspec.Struct, frozen=True):
     """What the line was told of one part."""
 
     trigger: int
-    part: str
     verdict: str
+    reason: str
     score: float | None
     latency_ms: float
-    epoch: int
 
 
 class Tape:

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,15 @@ def test_a_day_gets_a_new_folder(tmp_path: Path) -> None:
     assert first != second
     assert first.is_dir()
     assert second.is_dir()
+
+
+def test_the_last_days_are_kept(tmp_path: Path) -> None:
+    """Days do not fill the disk: the oldest go when a new one begins."""
+    days.prepare(tmp_path / "demo")
+
+    made = [days.begin(tmp_path / "demo", NOW + timedelta(days=i)) for i in range(days.KEPT + 2)]
+
+    assert [day.is_dir() for day in made] == [False, False, *[True] * days.KEPT]
 
 
 def test_starting_over_removes_our_own_folder(tmp_path: Path) -> None:
