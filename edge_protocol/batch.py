@@ -38,7 +38,10 @@ Digest: TypeAlias = Annotated[bytes, Meta(max_length=32)]
 
 
 class Context(msgspec.Struct, array_like=True, frozen=True):
-    """What judged: interned once a batch, pointed to by each of its verdicts. Digests are 32 bytes or empty."""
+    """What judged: interned once a batch, pointed to by each of its verdicts. Digests are 32 bytes or empty.
+
+    An empty `operating_point` is the bundle's own, which `digest` covers.
+    """
 
     pipeline: Text
     bundle: Text = ""

@@ -144,7 +144,8 @@ class Model:
     def context(self, pipeline: str) -> Context:
         """What stands with each verdict of `pipeline` to say what judged it."""
         if pipeline not in self._contexts:
-            point = hashlib.sha256(msgspec.json.encode(self.operating_point)).digest()
+            is_own = self.operating_point == self.manifest.operating_point
+            point = b"" if is_own else hashlib.sha256(msgspec.json.encode(self.operating_point)).digest()
             self._contexts[pipeline] = Context(
                 pipeline, self.manifest.name, self.manifest.version, bytes.fromhex(self.digest), self.variant, point
             )

@@ -88,12 +88,12 @@ def _day(rows: int) -> Batch:
         row = (10_000 + n, at_us, 70_000 + n, context, int(is_bad), int(is_bad), score, latency_us, part)
         verdicts.append(VerdictRow(*row))
     contexts = (
-        Context("surface", "surface-anomaly", "1.0.0", rng.randbytes(32), "u8s8-vnni", rng.randbytes(32)),
-        Context("engine", "engine-fault", "1.0.0", rng.randbytes(32), "fp32", rng.randbytes(32)),
+        Context("surface", "surface-anomaly", "1.0.0", rng.randbytes(32), "u8s8-vnni"),
+        Context("engine", "engine-fault", "1.0.0", rng.randbytes(32), "fp32"),
     )
     return Batch(
-        gateway="press-1", epoch=1, stream="verdicts", time=TIME, config=rng.randbytes(32), contexts=contexts,
-        verdicts=tuple(verdicts),
+        gateway="press-1", epoch=1, stream="verdicts", time=msgspec.structs.replace(TIME, boot=rng.randbytes(18).hex()),
+        config=rng.randbytes(32), contexts=contexts, verdicts=tuple(verdicts),
     )  # fmt: skip
 
 

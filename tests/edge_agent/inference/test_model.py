@@ -84,10 +84,10 @@ def test_two_threads_share_a_model(model: Model) -> None:
 
 
 def test_the_context_says_what_judged(model: Model, tmp_path: Path) -> None:
-    """Bundle, version, digest, variant and operating point go with every verdict; another point has another digest."""
+    """Bundle, version, digest and variant go with every verdict, and an operating point that is not the bundle's own."""
     context = model.context("top")
-    point = OperatingPoint(accept=0.1, reject=0.2)
-    other = Model.load(small_bundles.write_image_bundle(tmp_path / "other", operating_point=point)).context("top")
+    model.operating_point = OperatingPoint(accept=0.1, reject=0.2)
+    other = model.context("side")
 
     assert (context.pipeline, context.bundle, context.version, context.variant) == (
         "top",
@@ -96,8 +96,8 @@ def test_the_context_says_what_judged(model: Model, tmp_path: Path) -> None:
         "fp32",
     )
     assert context.digest.hex() == bundle.load(tmp_path / "image")[1]
-    assert len(context.operating_point) == 32
-    assert other.operating_point != context.operating_point
+    assert context.operating_point == b""
+    assert len(other.operating_point) == 32
 
 
 @pytest.mark.parametrize(
