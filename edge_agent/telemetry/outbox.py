@@ -181,12 +181,11 @@ class Outbox:
         end = perf_counter() + budget_ms / 1e3
         before_us = self._store.clock.wall_us() - self._keep_us
         self._store.keep()
-        while perf_counter() < end:
+        while True:
             with self._store.transaction() as connection:
                 done = shedding.trim(connection, shedding.TRIM_ROWS, keep_rows=self._keep_rows, before_us=before_us)
-            if not done:
-                return False
-        return True
+            if not done or perf_counter() >= end:
+                return bool(done)
 
     def _append_judgements(self, connection: Connection, judgements: Sequence[Judgement]) -> None:
         epoch, interned = self._store.epoch, self._interned

@@ -12,29 +12,33 @@ class FakeHub:
     """Archives by identity, refuses other bytes under a known one, and says which messages it answers."""
 
     rows: dict[tuple[int, str], dict[int, Any]] = field(default_factory=dict)
+    archived: dict[tuple[int, str], ranges.Ranges] = field(default_factory=dict)
 
     def receive(self, body: bytes) -> Receipt:
         """Take a batch; the receipt for it."""
         came = batch.decode(body)
-        archive = self.rows.setdefault((came.epoch, came.stream), {})
+        key = (came.epoch, came.stream)
+        archive = self.rows.setdefault(key, {})
         conflicts = []
         for row in came.rows:
             content = self._content(came, row)
             if archive.setdefault(row.seq, content) != content:
                 conflicts.append(row.seq)
+        answers = ((came.rows[0].seq, came.rows[-1].seq),)
+        self.archived[key] = ranges.union(self.has(*key), answers)
         return Receipt(
             gateway=came.gateway,
             epoch=came.epoch,
             stream=came.stream,
-            committed=ranges.from_numbers(archive),
+            committed=self.archived[key],
             conflicts=ranges.from_numbers(conflicts),
-            answers=((came.rows[0].seq, came.rows[-1].seq),),
+            answers=answers,
             hub_us=1,
         )
 
     def has(self, epoch: int, stream: str) -> ranges.Ranges:
         """Which numbers of a stream are archived."""
-        return ranges.from_numbers(self.rows.get((epoch, stream), {}))
+        return self.archived.get((epoch, stream), ())
 
     def contents(self) -> list[Any]:
         """Everything that is archived."""
