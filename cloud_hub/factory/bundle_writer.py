@@ -22,7 +22,7 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     listed = {name: File(hashlib.sha256(content).hexdigest(), len(content)) for name, content in sorted(files.items())}
     complete = msgspec.structs.replace(manifest, files=listed)
     draft = folder.with_name(f".{folder.name}.new")
-    _check_place(folder, complete)
+    check_place(folder, manifest.name, manifest.version)
     shutil.rmtree(draft, ignore_errors=True)
     for name, content in {**files, bundle.MANIFEST: bundle.canonical(complete)}.items():
         path = draft / name
@@ -38,7 +38,12 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     return complete
 
 
-def _check_place(folder: Path, manifest: Manifest) -> None:
+def check_place(folder: Path, name: str, version: str) -> None:
+    """See that a release may be written to `folder`.
+
+    Raises:
+        FactoryError: something is there that is not an earlier build of the same release.
+    """
     if not folder.exists():
         return
     try:
@@ -46,6 +51,6 @@ def _check_place(folder: Path, manifest: Manifest) -> None:
     except (OSError, ManifestError) as error:
         message = f"{folder} is there and holds no bundle"
         raise FactoryError(message, "remove it, or build to another --out") from error
-    if (present.name, present.version) != (manifest.name, manifest.version):
-        message = f"{folder} holds {present.name} {present.version}, not {manifest.name} {manifest.version}"
+    if (present.name, present.version) != (name, version):
+        message = f"{folder} holds {present.name} {present.version}, not {name} {version}"
         raise FactoryError(message, "move it away: a release is never overwritten by another")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud_hub.errors import HubError
+from cloud_hub.factory.bundle_writer import check_place
 from cloud_hub.factory.card import read_card
 from cloud_hub.factory.run import Say, describe
 from edge_agent.errors import InferenceError
@@ -28,6 +29,8 @@ def run_recipe(build: Callable[[Path, Say], Path], recipe: Path) -> None:
         if options.if_changed and is_current(folder, recipe):
             _say(f"{folder} is made of this code and data")
         else:
+            card = read_card(recipe.parent / "card.toml")["model"]
+            check_place(folder, card["name"], card["version"])  # before the work, not after it
             build(options.out, _say)
         if options.report:
             sys.stdout.write("".join(f"{line}\n" for line in report(folder)))
