@@ -84,7 +84,7 @@ def test_two_threads_share_a_model(model: Model) -> None:
 
 
 def test_the_context_says_what_judged(model: Model, tmp_path: Path) -> None:
-    """Bundle, version, digest and variant go with every verdict, and an operating point that is not the bundle's own."""
+    """Bundle, version, digest and variant go with every verdict, and an operating point unlike the bundle's own."""
     context = model.context("top")
     model.operating_point = OperatingPoint(accept=0.1, reject=0.2)
     other = model.context("side")
