@@ -289,8 +289,9 @@ class Gateway:
         return [event for event in found if event["kind"] == kind]
 
     def listing(self) -> dict[str, int]:
-        """Every file below its folder with its size."""
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        """Every file below its folder with its size, but for the cache: what is derived may be made at any time."""
+        cache = self.data / "cache"
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file() and cache not in path.parents)
         return {str(path.relative_to(self.folder)): path.stat().st_size for path in files}
 
 
