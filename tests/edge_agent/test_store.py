@@ -1,4 +1,5 @@
 import itertools
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent import quarantine
-from edge_agent.clock import FixedClock
+from edge_agent.clock import BUILD_US, FixedClock
 from edge_agent.durable import Operation
 from edge_agent.errors import StoreError
 from edge_agent.store import PAGE_BYTES, Store, StoreCorrupt, StoreFull, fetch, read_only
@@ -170,16 +171,29 @@ def test_the_floor_of_the_clock_survives(opened: Opened):
     """
     A gateway that has seen a time knows after a restart with a dead clock that this one is behind.
     """
+    seen_us = BUILD_US + 30 * 86_400_000_000
     store = opened()
+    store.clock.raise_floor(seen_us)
     store.close()
 
-    clock = FixedClock(wall_us=1_000_000)
-    reopened = opened(clock)
+    clocks = [FixedClock(wall_us=BUILD_US + 1), FixedClock(wall_us=BUILD_US + 2)]
+    for clock in clocks:
+        opened(clock).close()
 
-    assert clock.time().clock is ClockState.BEHIND
-    assert clock.floor_us == store.clock.floor_us
-    reopened.close()
-    assert opened(FixedClock(wall_us=1_000_000)).clock.floor_us == store.clock.floor_us
+    assert [clock.floor_us for clock in clocks] == [seen_us, seen_us]
+    assert {clock.time().clock for clock in clocks} == {ClockState.BEHIND}
+
+
+def test_runs_of_the_clock_are_numbered_on(opened: Opened):
+    """
+    The first run of a process follows the last one that is on record.
+    """
+    store = opened()
+    with store.transaction() as connection:
+        connection.execute("INSERT INTO runs VALUES (1, 'boot', 41, 0, 0, 'ok', x'')")
+    store.close()
+
+    assert opened().clock.time().run == 42
 
 
 def test_a_later_database_is_refused_and_left_alone(path: Path, opened: Opened):
@@ -243,11 +257,15 @@ def test_a_cut_while_a_database_is_moved_aside_loses_nothing(tmp_path: Path):
     """
     Whenever the power goes while a database is moved to quarantine, the next start ends with all of its rows.
     """
+    live = tmp_path / "live" / "lineside.db"
+    store = Store.open(live, quota_bytes=QUOTA_BYTES, clock=FixedClock())
+    fill(store, 100)
     for end in itertools.count():
+        # As a kill leaves them: most rows are still in the log.
         path = tmp_path / str(end) / "lineside.db"
-        store = Store.open(path, quota_bytes=QUOTA_BYTES, clock=FixedClock())
-        fill(store, 100)
-        store._release()
+        path.parent.mkdir()
+        for side in ("", "-wal", "-shm"):
+            shutil.copy(live.with_name(live.name + side), path.parent)
         left = itertools.count(end, -1)
 
         def stop(_operation: Operation, left: Iterator[int] = left) -> None:
@@ -266,6 +284,7 @@ def test_a_cut_while_a_database_is_moved_aside_loses_nothing(tmp_path: Path):
 
         assert found == list(range(1, 101))
         if finished:
+            store.close()
             return
 
 

@@ -24,10 +24,12 @@ class StubbornOutbox(Outbox):
     """An outbox whose disk is away while `error` is set."""
 
     error: StoreError | None = None
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
 
     def append(self, judgements: Sequence[Judgement], records: Sequence[tuple[Stream, int, AnyRecord]] = ()) -> None:
         """Append, or fail."""
         if self.error is not None:
+            self.meanwhile()
             raise self.error
         super().append(judgements, records)
 
@@ -161,6 +163,21 @@ def test_a_disk_that_is_away_keeps_everything(line: Line, tell: Callable[[float]
         ("StoreError", True),
         ("healed", False),
     ]
+
+
+def test_what_comes_during_a_failed_commit_comes_after_it(line: Line, tell: Callable[[float], None]):
+    """
+    What could not be committed stays in front of what was put meanwhile.
+    """
+    line.outbox.error = StoreError("the disk is away")
+    line.outbox.meanwhile = line.judge
+    line.judge(Verdict.NG)
+    tell(0)
+
+    line.outbox.error = None
+    tell(2)
+
+    assert [judgement.verdict for judgement in line.told] == [Verdict.NG, Verdict.OK]
 
 
 def test_a_failed_commit_is_not_tried_again_at_once(line: Line, tell: Callable[[float], None]):
