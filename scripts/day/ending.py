@@ -12,6 +12,9 @@ from scripts.day.truth import Quality, quality
 
 STOP_S = 25
 
+WHY = {"OVERLOAD": "because this machine was too busy", "INTERRUPTED": "because of the kill"}
+"""The reasons a day is expected to have, in words."""
+
 
 def end(site: Site, *, keep: bool) -> Summary:
     """Stop the gateways unless they are to be kept running, prove what must hold, and sum up."""
@@ -30,7 +33,8 @@ def end(site: Site, *, keep: bool) -> Summary:
     total = sum(accounts.values(), Account())
     site.prove("each trigger has one verdict", holds=all(_is_once(rows[name], n) for name, n in triggers.items()))
     if reasons := Counter(row.reason for each in rows.values() for row in each if row.verdict == "UNINSPECTED"):
-        narrator.say("UNINSPECTED were: " + ", ".join(f"{n} {reason}" for reason, n in reasons.most_common()) + ".")
+        told = (f"{n} {WHY.get(reason, reason)}" for reason, n in reasons.most_common())
+        narrator.say(f"Not inspected, and never taken for OK: {', '.join(told)}.")
     site.prove(
         "the record says of each part what the line was told",
         holds=all(_agrees(live, rows[live.name]) for live in lives),
@@ -61,7 +65,7 @@ def show(site: Site, summary: Summary) -> None:
             for name, each in pipelines
         ],
     )
-    site.narrator.console.print()
+    site.narrator.pause()
     site.narrator.table(
         ("gateway", "defects", "caught", "escaped", "in review", "good parts", "overkill", "in review"),
         [

@@ -56,6 +56,10 @@ class Narrator:
         """A sentence or two on what happened."""
         self._indented(Text(text, style))
 
+    def pause(self) -> None:
+        """A breath."""
+        self.console.print()
+
     def proof(self, text: str, *, holds: bool) -> None:
         """A sentence that was checked."""
         mark = ("✓ ", "bold green") if holds else ("✗ ", "bold red")

@@ -19,7 +19,7 @@ SHOWN_S = 6
 SHOWN_EVERY_S = 1
 CUT_S = 12
 LIGHT = 0.8
-ALARM_S = 120
+ALARM_S = 240
 PATIENCE_S = 60
 
 
@@ -106,6 +106,7 @@ def light_falls(site: Site) -> None:
             seen = windows
     for alarm in alarms:
         narrator.say(f"Alarm after {time.monotonic() - began_s:.0f} s: {alarm['text']}", "bold yellow")
+    _show_findings(site, live.name)
     site.prove("one alarm, on press-2", holds=[alarm["gateway"] for alarm in alarms] == [live.name])
     quiet = {name: _windows(site, name) for name in site.gateways if name != live.name}
     highest = {name: max((max(each.values()) for each in found.values()), default=0.0) for name, found in quiet.items()}
@@ -132,8 +133,8 @@ SCENES = (
     ),
     Scene(
         "The light on press-2 falls by 20 %",
-        "Too little for the guard, which looks for darkness. But every gateway counts what its model sees on the bin "
-        "edges that came with the model, and the hub compares: population stability index from 0.25 on, twice running.",
+        "Too little for the guard, which looks for darkness. But each gateway counts what its model sees, on bin edges "
+        "that came with the model: a population stability index (PSI) from 0.25 on in two windows running is an alarm.",
         light_falls,
     ),
 )
@@ -169,6 +170,7 @@ def _look_at(site: Site, live: LiveGateway, n: int) -> None:
     gateway, narrator = live.gateway, site.narrator
     picture, defect = TextureScene(site.data["textures"], gateway.seed, "right", gateway.defect_share).draw(n)
     taken = portrait.take(site.bundles[gateway.model], picture, site.folder / "pictures", f"{live.name}-{n:06d}")
+    narrator.pause()
     narrator.say(
         f"Part {n} of {live.name} was rejected: score {taken.score:.3f}. Its surface is a real photograph, "
         f"the {defect} on it is drawn. This is where the model saw it:"
@@ -202,6 +204,17 @@ def _windows(site: Site, name: str) -> dict[int, dict[str, float]]:
         for closed_us, psi in view["history"]:
             found.setdefault(closed_us, {})[view["signal"]] = psi
     return found
+
+
+def _show_findings(site: Site, name: str) -> None:
+    findings = {view["signal"]: view["finding"] for view in site.hub.ask("/api/drift", gateway=name)}
+    site.narrator.table(
+        ("signal", "PSI", "chi²", "finding"),
+        [
+            (signal, found.get("psi", 0.0), found.get("chi2", 0.0), found["state"])
+            for signal, found in sorted(findings.items(), key=lambda each: -each[1].get("psi", 0.0))
+        ],
+    )
 
 
 def _indices(window: dict[str, float]) -> str:
