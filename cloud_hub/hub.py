@@ -127,7 +127,7 @@ class Hub:
         self._broker = Broker(BrokerSettings(folder, broker.engine, broker.host, listening, self._certificates))
         self._broker.start()
         self._closing.callback(self._broker.stop)
-        return broker_url(self._config, chosen)
+        return ports.broker_url(self._config, chosen)
 
     def _start_receiving(self) -> None:
         settings, clock = self._config.settings, self._clock
@@ -221,15 +221,6 @@ class Hub:
         except Exception:  # noqa: BLE001 (the loop outlives the fault of any part)
             self._tally.add("faults")
             _log.exception("a part of the hub failed")
-
-
-def broker_url(config: Config, chosen: ports.Ports) -> str:
-    """The address of the broker that a gateway is told."""
-    broker = config.settings.broker
-    if broker.url:
-        return broker.url
-    host = f"[{broker.host}]" if ":" in broker.host else broker.host
-    return f"{'mqtts' if broker.tls else 'mqtt'}://{host}:{chosen.mqtt}"
 
 
 def _lock(path: Path) -> Callable[[], None]:

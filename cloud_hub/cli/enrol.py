@@ -63,9 +63,7 @@ def command(
 
 
 def _write(target: Path, settings: Config, done: Enrolled, stands: Place, roots: bytes) -> str:
-    from cloud_hub.hub import broker_url
-
-    url = broker_url(settings, ports.choose(settings))
+    url = ports.broker_url(settings, ports.choose(settings))
     hub_key = keys.load(settings.folder / HUB_KEY)
     content = {
         CERTIFICATE: done.certificate,

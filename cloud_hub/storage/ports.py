@@ -40,6 +40,15 @@ def choose(config: Config) -> Ports:
     return Ports(**chosen)
 
 
+def broker_url(config: Config, chosen: Ports) -> str:
+    """The address of the broker that a gateway is told."""
+    broker = config.settings.broker
+    if broker.url:
+        return broker.url
+    host = f"[{broker.host}]" if ":" in broker.host else broker.host
+    return f"{'mqtts' if broker.tls else 'mqtt'}://{host}:{chosen.mqtt}"
+
+
 def _read(path: Path) -> dict[str, int]:
     try:
         values = json.loads(path.read_bytes()) if path.exists() else {}

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,12 @@ from edge_protocol.envelope import PrivateKey
 from edge_protocol.mqtt import MqttLink
 from tests.simulators import GatewaySimulator, request_for
 
-HUB = [sys.executable, "-m", "cloud_hub.cli.main"]
-START_S = 30.0
-
 
 def cloud_hub(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run one verb to its end."""
     program = "import sys; from cloud_hub.cli import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
 
 
 class HubProcess:
@@ -32,6 +30,7 @@ class HubProcess:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._process: subprocess.Popen[str] | None = None
+        self._gateways: list[GatewaySimulator] = []
 
     def make(self, *options: object) -> None:
         """Make it."""
@@ -75,7 +74,7 @@ class HubProcess:
         if process is None:
             return 0, ""
         process.send_signal(number)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
         return process.returncode, said
 
     def enrol(self, name: str, *options: object) -> PrivateKey:
@@ -97,16 +96,31 @@ class HubProcess:
         hub_keys = [envelope.load_public_key(each["pem"].encode()) for each in listed]
         simulator = GatewaySimulator(name, link, key, hub_keys)
         simulator.start()
+        self._gateways.append(simulator)
         return simulator
 
+    def close(self) -> None:
+        """End it and its gateways, whatever they are doing."""
+        for gateway in self._gateways:
+            gateway.link.close()
+        self.kill()
 
-def drain(gateway: GatewaySimulator, timeout_s: float = 40.0, *, rows: int = 100) -> bool:
-    """Send what has no receipt, again and again, until there is nothing: what an agent does."""
-    wait = threading.Event()
-    for _ in range(round(timeout_s / 0.5)):
-        if gateway.link.connected:
+
+def drain(gateway: GatewaySimulator, timeout_s: float = 120.0, *, rows: int = 100) -> bool:
+    """Send what has no receipt until there is nothing: again only when it has been quiet for a while, as an agent."""
+    end_s = time.monotonic() + timeout_s
+    while time.monotonic() < end_s:
+        if connects(gateway):
             gateway.send_held(rows)
-        if gateway.await_receipts(0.5):
-            return True
-        wait.wait(0.05)
+        heard = -1
+        while heard != len(gateway.receipts):
+            heard = len(gateway.receipts)
+            if gateway.await_receipts(2.0):
+                return True
     return False
+
+
+def connects(gateway: GatewaySimulator, timeout_s: float = 60.0) -> bool:
+    """Whether a gateway finds the broker."""
+    wait = threading.Event()
+    return any(gateway.link.connected or wait.wait(0.1) for _ in range(round(timeout_s / 0.1)))
