@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from edge_agent import __version__
 from edge_agent.clock import Clock
-from edge_agent.inference.intake import Intake
+from edge_agent.inference.intake import Intake, Recovery
 from edge_agent.judgement import Judgement
 from edge_agent.salvage import Salvage
 from edge_agent.store import Store
 from edge_agent.telemetry.outbox import Outbox
+from edge_protocol import ranges
 from edge_protocol.codes import Stream
 from edge_protocol.messages import AnyRecord, Fault, Started, Uncertain
 
@@ -44,17 +45,28 @@ def recover(store: Store, outbox: Outbox, intake: Intake, clock: Clock) -> Recov
     events: list[AnyRecord] = [
         Started(agent_version=__version__, clean=store.was_clean, recovered=len(missing), clock=time.clock)
     ]
-    if found.skipped is not None:
-        _, last_us = outbox.last_verdict()
-        first, last = found.skipped
-        events.append(
-            Uncertain(from_us=last_us, to_us=now_us, first_trigger=first, last_trigger=last, reason="power-cut")
-        )
+    last_n, last_us = outbox.last_verdict()
+    lost, reason = found.skipped, "power-cut"
     if store.salvage is not None:
         events.append(_salvaged(store.salvage))
+        if lost is None:
+            lost, reason = _lost(last_n, found), "store-damaged"
+    if lost is not None:
+        events.append(
+            Uncertain(from_us=last_us, to_us=now_us, first_trigger=lost[0], last_trigger=lost[1], reason=reason)
+        )
     outbox.append(missing, [(Stream.EVENTS, now_us, event) for event in events])
     intake.settle(left)
     return Recovered(answered, unanswered)
+
+
+def _lost(last_n: int, found: Recovery) -> tuple[int, int] | None:
+    """The triggers that the ring has given and neither it nor what was saved of the database tells of."""
+    if found.next_n - 1 <= last_n:
+        return None
+    known = ranges.from_numbers(judgement.trigger.n for judgement in (*found.answered, *found.unanswered))
+    unknown = ranges.subtract(((last_n + 1, found.next_n - 1),), known)
+    return (unknown[0][0], unknown[-1][1]) if unknown else None
 
 
 def _salvaged(salvage: Salvage) -> Fault:

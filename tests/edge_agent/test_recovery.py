@@ -249,3 +249,23 @@ def test_a_damaged_database_is_declared_and_named(lives: Lives) -> None:
     assert len(faults) == 1
     assert "quarantine/" in faults[0].detail
     assert second.take().trigger.n == 401
+
+
+def test_a_database_that_is_lost_as_a_whole_is_said(lives: Lives) -> None:
+    """When nothing can be saved, one event names the triggers without a record, and numbers go on behind them."""
+    first = lives.start()
+    judged = [first.judge() for _ in range(5)]
+    first.outbox.append(judged)
+    first.intake.settle(judged)
+    first.judge()
+    first.die()
+    (lives.folder / "lineside.db").write_bytes(b"\0" * 65536)
+    (lives.folder / "lineside.db-wal").unlink(missing_ok=True)
+
+    second = lives.start()
+    second.recover()
+
+    assert second.verdicts() == [(6, "OK", "NONE")]
+    uncertain = [(e.first_trigger, e.last_trigger, e.reason) for e in second.events() if isinstance(e, Uncertain)]
+    assert uncertain == [(1, 5, "store-damaged")]
+    assert second.take().trigger.n == 7
