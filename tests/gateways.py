@@ -107,6 +107,11 @@ def until(what: str, look: Callable[[], Any], timeout_s: float = 30.0, every_s: 
     return found
 
 
+def window(seed: int) -> np.ndarray:
+    """A good window, never the same twice."""
+    return np.asarray(np.sin(np.arange(LENGTH) / 3) + np.random.default_rng(seed).normal(0, 0.05, LENGTH))
+
+
 def windows(path: Path) -> None:
     """A table of windows for the replay source, label first: good ones are low, faulty ones are high."""
     rng = np.random.default_rng(0)
@@ -262,10 +267,11 @@ class Gateway:
         rows = self.query("SELECT trigger, verdict, reason FROM verdict ORDER BY trigger")
         return [(row["trigger"], row["verdict"], row["reason"]) for row in rows]
 
-    def journal(self) -> list[dict[str, Any]]:
-        """What the line was told."""
-        path = self.folder / "verdicts.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    def journal(self, name: str = "verdicts.jsonl") -> list[dict[str, Any]]:
+        """What the line was told; half a line that a kill left is no word."""
+        path = self.folder / name
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     def triggers(self) -> int:
         """How many triggers it has taken: the ring counts them before anything else happens."""
