@@ -7,7 +7,6 @@ copied into a new one with a new epoch; nothing is ever deleted that was not fir
 import json
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import threading
@@ -20,7 +19,7 @@ from urllib.parse import quote
 
 import apsw
 
-from edge_agent import durable, quarantine
+from edge_agent import ballast, durable, quarantine
 from edge_agent.clock import Clock
 from edge_agent.errors import StoreError
 from edge_agent.lock import take_lock
@@ -34,9 +33,6 @@ OLDEST_SQLITE = (3, 51, 3)
 
 WAL_BYTES = 2 * 1024 * 1024
 """Kept out of the quota for the log: 1 MB of it stays, a large transaction makes it grow for a while."""
-
-BALLAST_BYTES = 256 * 1024
-"""On a disk that others have filled even a delete needs room for its log: this file is given up for it."""
 
 CHECK_S = 900
 BUSY_MS = 5000
@@ -77,7 +73,7 @@ class Store:
         self.was_clean = True
         self.check_needed = False
         self.salvage: Salvage | None = None
-        self._max_pages = max((quota_bytes - WAL_BYTES) // PAGE_BYTES, 256)
+        self._quota_pages = self._max_pages = max((quota_bytes - WAL_BYTES - ballast.BALLAST_BYTES) // PAGE_BYTES, 256)
         self._lock_file = lock
         self._lock = threading.RLock()
         self._depth = 0
@@ -176,9 +172,8 @@ class Store:
         if self.clock.floor_us - self._saved_floor_us > 60_000_000:
             with self.transaction() as connection:
                 self._save_floor(connection)
-        if not self._ballast.exists() and shutil.disk_usage(self.path.parent).free > 8 * BALLAST_BYTES:
-            with suppress(OSError):
-                durable.write_file(self._ballast, os.urandom(BALLAST_BYTES))
+        if ballast.set_up(self._ballast):
+            self._limit(self._quota_pages)
 
     def run_check(self) -> str:
         """Look for damage in a child process while the line runs; what it found, or nothing. Takes seconds.
@@ -279,7 +274,7 @@ class Store:
     def _translate(self, error: apsw.Error) -> StoreError:
         """Our name for a driver's error, with what has to be done about it at once."""
         if isinstance(error, apsw.FullError):
-            self._drop_ballast()
+            self._stop_growing()
             message = f"no room for {self.path}"
             return StoreFull(message, "free disk space or raise store.quota_mb; the oldest records are shed")
         if isinstance(error, _CORRUPT):
@@ -301,11 +296,20 @@ class Store:
                 self._connection.close(True)
             self._connection = None
 
-    def _drop_ballast(self) -> None:
-        """When it is not the quota that is reached the disk itself is full, and the deletes to come need their log."""
-        with suppress(apsw.Error, OSError):
-            if int(self._ready().pragma("page_count")) < self._max_pages - 8:
-                self._ballast.unlink(missing_ok=True)
+    def _stop_growing(self) -> None:
+        """When it is not the quota but the disk that is full: live within the pages there are until it has room."""
+        with suppress(apsw.Error):
+            connection = self._ready()
+            pages = int(connection.pragma("page_count"))
+            if pages < self._max_pages - 8:
+                ballast.give_up(self._ballast)
+                connection.execute("PRAGMA wal_checkpoint(RESTART)")
+                self._limit(pages)
+
+    def _limit(self, pages: int) -> None:
+        self._max_pages = pages
+        with self.reading() as connection:
+            connection.execute(f"PRAGMA max_page_count={pages}")
 
     def _mark_suspect(self, findings: str) -> None:
         with suppress(OSError):

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from edge_protocol.batch import Context
 from edge_protocol.codes import Reason, Stream, Verdict
 from edge_protocol.messages import AnyRecord, Fault, Metrics, Receipt, Uncertain, decode_record
 
+ROOT = Path(__file__).parents[3]
 SECOND_US = 1_000_000
 CONTEXT = Context("surface")
 
@@ -283,3 +286,62 @@ def test_idle_time_is_used_for_housekeeping(line: Line, tell: Callable[[float], 
     tell(60)
 
     assert line.outbox.recent_verdicts() == []
+
+
+_FULL_DISK = """
+import os, sys
+from pathlib import Path
+from edge_agent.clock import FixedClock
+from edge_agent.inference.intake import Intake
+from edge_agent.judgement import Judgement
+from edge_agent.store import Store
+from edge_agent.telemetry.outbox import Outbox
+from edge_agent.telemetry.recorder import Recorder
+from edge_protocol import ranges
+from edge_protocol.batch import Context
+from edge_protocol.codes import Reason, Verdict
+
+folder, clock = Path(sys.argv[1]), FixedClock()
+store = Store.open(folder / "lineside.db", quota_bytes=64 << 20, clock=clock)
+outbox = Outbox(store, "press-1")
+intake = Intake.open(folder / "intake.ring", slots=512, boot="boot-1")
+recorder = Recorder(outbox, intake, clock)
+junk = os.open(folder / "junk", os.O_CREAT | os.O_WRONLY)
+for commit in range(200):
+    if commit == 100:
+        try:
+            while True:
+                os.write(junk, bytes(4096))
+        except OSError:
+            pass
+    for _ in range(200):
+        trigger = intake.take(("surface",), clock.wall_us(), clock.mono_us(), part="P" * 60)
+        recorder.put(Judgement(trigger, "surface", Context("surface"), Verdict.OK, Reason.NONE, 0.5, 1))
+    clock.advance(3_000_000)
+    assert recorder.step(), commit
+    assert intake.open_slots == 0
+for account in outbox.accounts():
+    assert ranges.union(account.held, account.declared) == ((1, account.produced),), account
+    assert account.stream == "events" or account.declared, account
+os.close(junk)
+(folder / "junk").unlink()
+outbox.housekeep()
+assert store.pressure() < 0.5
+store.close()
+"""
+
+
+def test_a_disk_that_others_filled_is_lived_with(tmp_path: Path):
+    """
+    On a full disk every commit succeeds, at the price of the oldest records, which are declared; with room it grows again.
+    """
+    command = f'mount -t tmpfs -o size=14m tmpfs {tmp_path} && exec {sys.executable} -c "$0" {tmp_path}'
+    unshare = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a small disk of his own")
+
+    done = subprocess.run(
+        [*unshare, "sh", "-c", command, _FULL_DISK], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+
+    assert done.returncode == 0, done.stderr
