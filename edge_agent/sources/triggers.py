@@ -70,21 +70,24 @@ class TimerTrigger:
 
 
 class SourceTrigger:
-    """A part whenever its source has one."""
+    """A part whenever its source has one. Looks come at an even pace, however long the part between them takes."""
 
     def __init__(self, settings: SourceSettings, source: Source) -> None:
-        self._poll_s = min(settings.poll_s, WAIT_S)
+        self._poll_us = round(min(settings.poll_s, WAIT_S) * 1e6)
         self._source = source
         self._had_one = False
+        self._next_us = 0
 
     def poll(self, mono_us: int) -> Tick | None:
         """A tick now, if the source has something."""
         self._had_one = self._source.waiting(mono_us)
+        if mono_us >= self._next_us:
+            self._next_us = mono_us + self._poll_us
         return Tick(mono_us) if self._had_one else None
 
-    def idle_s(self, mono_us: int) -> float:  # noqa: ARG002 (a source is not told when it will have something)
-        """Nothing while the source keeps having something, else the time between two looks."""
-        return 0.0 if self._had_one else self._poll_s
+    def idle_s(self, mono_us: int) -> float:
+        """Nothing while the source keeps having something, else the time until the next look."""
+        return 0.0 if self._had_one else max(self._next_us - mono_us, 0) / 1e6
 
 
 def make_ticker(settings: Trigger, sources: dict[str, Source]) -> Ticker:

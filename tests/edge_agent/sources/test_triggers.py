@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.errors import ConfigError
+from edge_agent.sample import Trigger
 from edge_agent.settings import FolderSource as FolderSettings
 from edge_agent.settings import SourceTrigger as SourceSettings
 from edge_agent.settings import TimerTrigger as TimerSettings
@@ -93,6 +94,20 @@ def test_a_source_trigger_fires_while_its_source_has_something(tmp_path: Path) -
 
     assert empty == (None, 0.1)
     assert full == (Tick(LOOK_US), 0.0)
+
+
+def test_looks_come_at_an_even_pace(tmp_path: Path) -> None:
+    """A part that took half of the pause leaves the other half of it: the next part is seen when it was due."""
+    folder = FolderSource(FolderSettings(name="camera", path=tmp_path, settle_s=0))
+    folder.open()
+    ticker = make_ticker(SourceSettings(name="t", source="camera", poll_s=0.1), {"camera": folder})
+    (tmp_path / "a.png").write_bytes(b"x")
+    assert ticker.poll(S) is not None
+    folder.grab(Trigger(1, 1, 0, S))
+
+    after = (ticker.poll(S + 40_000), ticker.idle_s(S + 40_000))
+
+    assert after == (None, 0.06)
 
 
 def test_a_trigger_of_no_source_is_refused() -> None:
