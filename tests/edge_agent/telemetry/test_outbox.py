@@ -349,7 +349,7 @@ def test_the_quota_is_kept_and_what_is_shed_is_declared(tmp_path: Path, clock: F
     Weeks without a hub: the file stays within its quota, the least important and oldest goes first, every number of
     every stream is held or declared, and the gaps are told.
     """
-    quota_bytes = 4 * 2**20
+    quota_bytes = 6 * 2**20
     store = Store.open(tmp_path / "lineside.db", quota_bytes=quota_bytes, clock=clock)
     outbox = Outbox(store, "press-1")
     body = Metrics(values={"x" * 900: 1.0})
@@ -380,7 +380,7 @@ def test_history_goes_before_anything_is_lost(tmp_path: Path, clock: FixedClock,
     """
     As long as received verdicts take room, nothing that the hub has not got is shed.
     """
-    store = Store.open(tmp_path / "lineside.db", quota_bytes=4 * 2**20, clock=clock)
+    store = Store.open(tmp_path / "lineside.db", quota_bytes=6 * 2**20, clock=clock)
     outbox = Outbox(store, "press-1")
     hub = FakeHub()
 

@@ -234,7 +234,7 @@ def test_a_full_disk_costs_the_least_important(tmp_path: Path, clock: FixedClock
     """
     When a commit finds no room, something is shed for it, and it is made.
     """
-    store = Store.open(tmp_path / "small.db", quota_bytes=4 * 2**20, clock=clock)
+    store = Store.open(tmp_path / "small.db", quota_bytes=6 * 2**20, clock=clock)
     line = Line(tmp_path, store, clock)
     line.outbox.append([], [(Stream.METRICS, 1, Metrics(values={"x" * 1000: 1.0}))] * 1350)
     for _ in range(400):
@@ -333,7 +333,7 @@ store.close()
 
 def test_a_disk_that_others_filled_is_lived_with(tmp_path: Path):
     """
-    On a full disk every commit succeeds, at the price of the oldest records, which are declared; with room it grows again.
+    On a full disk every commit succeeds, at the price of the oldest records, which are declared.
     """
     command = f'mount -t tmpfs -o size=14m tmpfs {tmp_path} && exec {sys.executable} -c "$0" {tmp_path}'
     unshare = ["unshare", "--user", "--map-root-user", "--mount"]
