@@ -119,12 +119,16 @@ class _Texts(msgspec.Struct, array_like=True, frozen=True):
     lot: _Text = (b"", b"")
 
 
+class _Run(Time, array_like=True, frozen=True):
+    """The time of a batch, by place."""
+
+
 class _Wire(msgspec.Struct, array_like=True, frozen=True):
     schema: int
     gateway: GatewayId
     epoch: Natural
     stream: Name
-    time: Time
+    time: _Run
     config: Digest
     first: Annotated[int, Meta(ge=1, le=_LAST)]
     count: Annotated[int, Meta(ge=1, le=MAX_ROWS)]
@@ -141,10 +145,10 @@ _decoder = msgspec.msgpack.Decoder(_Wire)
 
 _COLUMNS = {
     "dt": ("<i4", "<i8"),
-    "trigger": ("<i4", "<i8"),
+    "trigger": ("<i1", "<i4", "<i8"),
     "context": ("<u1",),
     "verdict": ("<u1",),
-    "reason": ("<u2",),
+    "reason": ("<u1", "<u2"),
     "score": ("<f4",),
     "latency": ("<u2",),
 }
@@ -170,8 +174,9 @@ def encode(batch: Batch) -> bytes:
     texts = _Texts(*(_pack_text([_cut(getattr(row, name)) for row in verdicts]) for name in _TEXTS))
     first_trigger = verdicts[0].trigger if verdicts else 0
     records = tuple(row.body for row in batch.records)
+    run = _Run(*msgspec.structs.astuple(batch.time))
     wire = _Wire(
-        SCHEMA, batch.gateway, batch.epoch, batch.stream, batch.time, batch.config, rows[0].seq, len(rows),
+        SCHEMA, batch.gateway, batch.epoch, batch.stream, run, batch.config, rows[0].seq, len(rows),
         at_us[0], first_trigger, batch.contexts, packed, texts, records,
     )  # fmt: skip
     raw = _encoder.encode(wire)
@@ -241,8 +246,9 @@ def _from_wire(wire: _Wire) -> Batch:
     else:
         message = f"{len(wire.records)} records where {wire.count} were announced"
         raise DecodeError(message)
+    time = Time(*msgspec.structs.astuple(wire.time))
     return Batch(
-        gateway=wire.gateway, epoch=wire.epoch, stream=wire.stream, time=wire.time, config=wire.config,
+        gateway=wire.gateway, epoch=wire.epoch, stream=wire.stream, time=time, config=wire.config,
         contexts=wire.contexts, verdicts=verdicts, records=records,
     )  # fmt: skip
 

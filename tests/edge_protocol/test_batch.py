@@ -151,6 +151,7 @@ def test_the_encoder_refuses_what_would_not_come_back(batch):
         batches.encode(batch)
 
 
+TIME_NAMES = ("boot", "run", "wall_us", "mono_us", "clock")
 COLUMN_NAMES = ("dt", "trigger", "context", "verdict", "reason", "score", "latency", "later")
 TEXT_NAMES = ("part", "product", "lot", "later")
 
@@ -160,11 +161,10 @@ def _wire(**changes) -> bytes:
     places = ["schema", "gateway", "epoch", "stream", "time", "config", "first", "count", "at_us", "trigger"]
     places += ["contexts", "columns", "texts", "records"]
     values = dict(zip(places, msgspec.msgpack.decode(_raw()), strict=True))
-    for place, names in (("columns", COLUMN_NAMES), ("texts", TEXT_NAMES)):
+    for place, names in (("time", TIME_NAMES), ("columns", COLUMN_NAMES), ("texts", TEXT_NAMES)):
         named = dict(zip(names, values[place], strict=False)) | changes.pop(place, {})
         values[place] = [named[name] for name in names if name in named]
-    for name, change in changes.items():
-        values[name] = {**values[name], **change} if isinstance(change, dict) else change
+    values |= changes
     return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(list(values.values())))
 
 
