@@ -67,8 +67,8 @@ class Database:
         Raises:
             StorageError: the database does not answer.
         """
-        with _translated(), self.engine.connect() as connection:
-            yield connection
+        with _translated(), self.engine.connect() as plain:
+            yield plain if self._lock_file else plain.execution_options(isolation_level="REPEATABLE READ")
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

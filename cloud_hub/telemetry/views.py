@@ -116,13 +116,13 @@ def verdict_series(connection: Connection, name: str, since_us: int, bucket_s: i
 
     Every bucket from the first to the last that has a verdict is there, the empty ones with zeros.
     """
-    bucket = verdicts.c.at_us - verdicts.c.at_us % (bucket_s * _S)
+    bucket = (verdicts.c.at_us - verdicts.c.at_us % (bucket_s * _S)).label("bucket")
     query = (
         select(bucket, verdicts.c.verdict, func.count())
         .select_from(batches.join(verdicts, _of_batch()))
         .where(batches.c.gateway == name, batches.c.stream == "verdicts", batches.c.last_us >= since_us)
         .where(verdicts.c.at_us >= since_us)
-        .group_by(bucket, verdicts.c.verdict)
+        .group_by("bucket", verdicts.c.verdict)
     )
     counted = {(at // _S, verdict): n for at, verdict, n in connection.execute(query)}
     times = [at for at, _ in counted]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from sqlalchemy import text
 
 from cloud_hub.access import enrolment
 from cloud_hub.access.audit import Actor
@@ -14,12 +15,14 @@ from cloud_hub.clock import FixedClock
 from cloud_hub.context import Tally
 from cloud_hub.storage.database import Database
 from cloud_hub.storage.migrate import upgrade
+from cloud_hub.storage.schema import metadata
 from cloud_hub.telemetry.postbox import Postbox
 from cloud_hub.telemetry.receiver import Receiver
 from edge_protocol import topics
 from edge_protocol.envelope import PrivateKey
 from edge_protocol.loopback import LoopbackBroker
 from edge_protocol.messages import Place
+from tests.cloud_hub.postgres import INITDB, WHY_NOT, Postgres
 from tests.simulators import START_US, GatewaySimulator, request_for
 
 ACTOR = Actor("somebody", "a test")
@@ -31,13 +34,40 @@ def clock() -> FixedClock:
     return FixedClock(START_US + 60_000_000)
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Database]:
+    """A database in a PostgreSQL server, at the newest migration."""
+    if INITDB is None:
+        pytest.skip(WHY_NOT)
+    server = Postgres()
+    opened = Database.open(server.url)
+    upgrade(opened)
+    yield opened
+    opened.close()
+    server.close()
+
+
+ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)]
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def sqlite(tmp_path: Path) -> Iterator[Database]:
     """An empty SQLite database at the newest migration."""
     opened = Database.open(f"sqlite:///{tmp_path / 'hub.db'}")
     upgrade(opened)
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=ENGINES)
+def database(request: pytest.FixtureRequest) -> Database:
+    """An empty database at the newest migration: every law holds on both engines."""
+    found: Database = request.getfixturevalue(request.param)
+    if request.param == "postgres":
+        with found.writing() as connection:
+            names = ", ".join(table.name for table in metadata.sorted_tables)
+            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
+    return found
 
 
 @pytest.fixture

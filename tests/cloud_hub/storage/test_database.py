@@ -1,6 +1,5 @@
 """The two doors of the database."""
 
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -51,11 +50,11 @@ def test_a_reader_sees_one_moment(database: Database) -> None:
     assert names(database) == ["press-1"]
 
 
-def test_what_is_committed_is_synced(database: Database) -> None:
+def test_what_is_committed_is_synced(sqlite: Database) -> None:
     """
     SQLite writes ahead and syncs at each commit: a receipt follows no other kind.
     """
-    with database.reading() as connection:
+    with sqlite.reading() as connection:
         journal, synchronous = (
             connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("journal_mode", "synchronous")
         )
@@ -118,7 +117,7 @@ def test_a_value_that_cannot_be_stored_is_told_apart(database: Database) -> None
         write()
 
 
-def test_two_processes_write_in_turn(database: Database, tmp_path: Path) -> None:
+def test_two_processes_write_in_turn(sqlite: Database, tmp_path: Path) -> None:
     """
     A writer of another process waits until this one's transaction is through.
     """
@@ -126,18 +125,18 @@ def test_two_processes_write_in_turn(database: Database, tmp_path: Path) -> None
     program = (
         "from cloud_hub.storage.database import Database, put; from cloud_hub.storage.schema import gateways\n"
         f"database = Database.open({url!r}); print('open', flush=True)\n"
-        "with database.writing() as connection: put(connection, gateways, {'id': 'theirs', 'enrolled_us': 1})\n"
+        "with sqlite.writing() as connection: put(connection, gateways, {'id': 'theirs', 'enrolled_us': 1})\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
-        with database.writing() as connection:
+        with sqlite.writing() as connection:
             assert other.stdout.readline() == "open\n"
             with pytest.raises(subprocess.TimeoutExpired):
                 other.wait(0.3)
             connection.execute(insert(gateways).values(**GATEWAY))
         assert other.wait(20) == 0
 
-    assert names(database) == ["press-1", "theirs"]
+    assert names(sqlite) == ["press-1", "theirs"]
 
 
 @pytest.mark.parametrize("url", ["sqlite:////nowhere/hub.db", "mysql://host/db", "nonsense"])
@@ -163,4 +162,3 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
         Database.open(f"sqlite:///{path}")
 
     assert path.read_bytes().startswith(b"this is not")
-    assert sqlite3.sqlite_version_info >= (3, 37)

@@ -57,12 +57,12 @@ def test_an_upgrade_of_the_newest_changes_nothing(database: Database) -> None:
     assert inspect(database.engine).get_table_names() == before
 
 
-def test_a_database_of_a_later_hub_is_left_alone(database: Database) -> None:
+def test_a_database_of_a_later_hub_is_left_alone(sqlite: Database) -> None:
     """
     A migration that is not known here stops the hub before it touches anything.
     """
-    with database.writing() as connection:
+    with sqlite.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
     with pytest.raises(StorageError, match="9999"):
-        upgrade(database)
+        upgrade(sqlite)
