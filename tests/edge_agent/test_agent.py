@@ -118,7 +118,7 @@ def test_a_running_agent_answers_its_neighbours(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
 
     with gateway.inside():
-        until("all three verdicts", lambda: len({line["verdict"] for line in gateway.journal()}) == 3)
+        until("all verdicts", lambda: {line["verdict"] for line in gateway.journal()} >= {"OK", "NG", "REVIEW"})
         until("readiness", lambda: ask(gateway, "/health/ready")[0] == 200)
         metrics = ask(gateway, "/metrics")[1].decode()
         status = json.loads(ask(gateway, "/status")[1])
