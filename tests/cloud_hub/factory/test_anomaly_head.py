@@ -19,6 +19,13 @@ def patches_like(mean: np.ndarray, tiles: int) -> np.ndarray:
     return (mean[kinds] + 0.3 * RNG.normal(size=(tiles, PATCHES, CHANNELS))).astype(np.float32)
 
 
+def overlapping(tiles: int) -> np.ndarray:
+    """Tiles cut from one place: all of them show the same fifty patches."""
+    place = patches_like(MEANS, 1)[0][:50]
+    shown = place[RNG.integers(50, size=(tiles, PATCHES))]
+    return (shown + 0.01 * RNG.normal(size=shown.shape)).astype(np.float32)
+
+
 MEANS = RNG.normal(size=(4, CHANNELS)).astype(np.float32) * 2
 FOLDS = [patches_like(MEANS, 5), patches_like(MEANS, 5)]
 
@@ -77,6 +84,14 @@ def test_held_aside_scores_are_those_of_new_tiles(fitted: tuple[Head, np.ndarray
 
     assert len(held_aside) == 10
     assert np.median(fresh) == pytest.approx(np.median(held_aside), rel=0.1)
+
+
+def test_held_aside_scores_are_not_flattered_by_overlap() -> None:
+    """Where the tiles of a fold repeat each other, as crops of one photograph do, new ones still score alike."""
+    head, held_aside = fit_head([overlapping(5), overlapping(5)], 160, np.random.default_rng(1))
+    fresh = [by_hand(head, tile)[1] for tile in overlapping(10)]
+
+    assert np.median(fresh) < 1.25 * np.median(held_aside)
 
 
 def test_what_is_unlike_all_good_patches_stands_out(fitted: tuple[Head, np.ndarray]) -> None:
