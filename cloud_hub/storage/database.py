@@ -119,18 +119,35 @@ def insert_rows(
 
     The driver gets the tuples as they are: SQLAlchemy's own way costs more than the database does.
     """
-    if rows:
-        sql = _insert_sql(connection.dialect, table, tuple(columns))
-        connection.exec_driver_sql(f"{sql} ON CONFLICT DO NOTHING" if past_known else sql, list(rows))
+    if not rows:
+        return
+    dialect, names = connection.dialect, tuple(columns)
+    if dialect.name == "postgresql" and not past_known:
+        _copy(connection, _names_sql(dialect, table, names), rows)
+        return
+    marks = ", ".join(["?" if dialect.paramstyle == "qmark" else "%s"] * len(names))
+    known = " ON CONFLICT DO NOTHING" if past_known else ""
+    sql = f"INSERT INTO {_names_sql(dialect, table, names)} VALUES ({marks}){known}"  # noqa: S608 (our own names)
+    connection.exec_driver_sql(sql, list(rows))
+
+
+def _copy(connection: Connection, names: str, rows: Sequence[RowTuple]) -> None:
+    """COPY, several times as fast as INSERT. The driver is spoken to without SQLAlchemy, so its errors are its own."""
+    driver: Any = connection.dialect.loaded_dbapi
+    cursors: Any = connection.connection
+    try:
+        with cursors.cursor() as cursor, cursor.copy(f"COPY {names} FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+    except driver.Error as error:
+        raise DBAPIError.instance(names, None, error, driver.Error, dialect=connection.dialect) from error
 
 
 @lru_cache(maxsize=64)
-def _insert_sql(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> str:
+def _names_sql(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> str:
     # Written out, for a compiled INSERT has the table's order of columns and the tuples have the caller's.
     quote = dialect.identifier_preparer.quote
-    names = ", ".join(quote(table.c[name].name) for name in columns)
-    marks = ", ".join(["?" if dialect.paramstyle == "qmark" else "%s"] * len(columns))
-    return f"INSERT INTO {quote(table.name)} ({names}) VALUES ({marks})"  # noqa: S608 (names of our own schema)
+    return f"{quote(table.name)} ({', '.join(quote(table.c[name].name) for name in columns)})"
 
 
 @lru_cache(maxsize=64)
