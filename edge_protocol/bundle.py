@@ -123,7 +123,10 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """The same model in another arithmetic, and what a gateway must have to run it well."""
+    """The same model in another arithmetic, and what a gateway must have to run it well.
+
+    `arch` and `cpu_flags` are alternatives: one of each is needed, none where the list is empty.
+    """
 
     name: str
     file: str
