@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from edge_protocol.messages import StreamAccount
 from edge_protocol.ranges import EMPTY, Ranges
 from tests.edge_agent.inference.small_bundles import LENGTH, write_image_bundle, write_window_bundle
 
-PROGRAM = str(Path(sys.executable).with_name("edge-agent"))
+BIN = Path(sys.executable).parent
+PROGRAM = str(BIN / "edge-agent")
 READY = "is ready"
 START_S = 60.0
 """For a start on a machine whose cores are shared by many tests."""
@@ -122,28 +123,28 @@ def windows(path: Path) -> None:
 
 
 class Running:
-    """An `edge-agent run` that was started; what it says is read as it comes."""
+    """A program of ours that was started; what it says is read as it comes."""
 
-    def __init__(self, config: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, *command: str, environment: Mapping[str, str] | None = None) -> None:
         self.lines: list[str] = []
         self._heard: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.process = subprocess.Popen(
-            [PROGRAM, "run", "--config", str(config)],
+            [str(BIN / command[0]), *command[1:]],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | environment,
+            env=os.environ | (environment or {}),
         )
         self._ears = threading.Thread(target=self._listen, daemon=True)
         self._ears.start()
 
-    def await_line(self, part: str, timeout_s: float = START_S) -> None:
-        """Wait until it says something with `part` in it."""
+    def await_line(self, part: str, timeout_s: float = START_S) -> str:
+        """The line with `part` in it, as soon as it is said."""
         deadline_s = time.monotonic() + timeout_s
         while (line := self._heard.get(timeout=max(deadline_s - time.monotonic(), 0.001))) is not None:
             if part in line:
-                return
+                return line
         message = f"it ended without saying {part!r}:\n{''.join(self.lines)}"
         raise AssertionError(message)
 
@@ -162,8 +163,8 @@ class Running:
         return self.process.returncode
 
     def _listen(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
             self.lines.append(line)
             self._heard.put(line)
         self._heard.put(None)
@@ -171,8 +172,8 @@ class Running:
     def _finish(self) -> None:
         self.process.wait()
         self._ears.join()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 @dataclass
@@ -186,7 +187,6 @@ class Gateway:
     pipeline: str = "engine"
     bundle: str = "small-window"
     more: str = ""
-    environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -219,10 +219,14 @@ class Gateway:
         (self.data / "identity" / "hub-keys.json").write_bytes(keys.listing([hub.public_key()]))
         return hub
 
+    def start(self) -> Running:
+        """Start the agent as a process."""
+        return Running("edge-agent", "run", "--config", str(self.config))
+
     @contextlib.contextmanager
     def running(self) -> Iterator[Running]:
         """The agent as a process, ready; killed at the end if it still runs."""
-        running = Running(self.config, self.environment)
+        running = self.start()
         try:
             running.await_line(READY)
             yield running

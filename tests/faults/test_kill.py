@@ -12,7 +12,7 @@ from edge_protocol import ranges
 from edge_protocol.codes import Stream
 from edge_protocol.messages import StreamAccount
 from tests.edge_agent.inference.small_bundles import npy
-from tests.gateways import FOLDER_TOML, READY, Gateway, Running, until, window
+from tests.gateways import FOLDER_TOML, READY, Gateway, until, window
 
 RATE_HZ = 200
 ROUNDS = [pytest.param(3, 1, id="3 kills"), pytest.param(20, 2, id="20 kills", marks=pytest.mark.slow)]
@@ -27,7 +27,7 @@ after_commit = true
 
 def live_and_die(gateway: Gateway, rng: random.Random) -> None:
     """Start, and be killed at some moment: while it starts, while it recovers, or in the midst of work."""
-    running = Running(gateway.config, gateway.environment)
+    running = gateway.start()
     if rng.random() < 0.75:
         running.await_line(READY)
     # Which moment it is nobody decides: that it is any is the test.
