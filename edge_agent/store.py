@@ -73,6 +73,7 @@ class Store:
         self.was_clean = True
         self.check_needed = False
         self.salvage: Salvage | None = None
+        self.rollbacks = 0
         self._quota_pages = self._max_pages = max((quota_bytes - WAL_BYTES - ballast.BALLAST_BYTES) // PAGE_BYTES, 256)
         self._lock_file = lock
         self._lock = threading.RLock()
@@ -127,6 +128,7 @@ class Store:
                     connection.execute("COMMIT")
                 except BaseException:
                     self.epoch = epoch
+                    self.rollbacks += 1
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
@@ -159,13 +161,11 @@ class Store:
             self.epoch = epoch
             return epoch
 
-    def pressure(self) -> float:
-        """The share of the quota that is in use; above a half of it, pages that were freed do not count."""
+    def room_bytes(self, share: float = 1.0) -> int:
+        """How much may still be written until `share` of the quota is in use; less than nothing when more is."""
         with self.reading() as connection:
-            pages = int(connection.pragma("page_count"))
-            if pages > self._max_pages // 2:
-                pages -= int(connection.pragma("freelist_count"))
-            return pages / self._max_pages
+            used = int(connection.pragma("page_count")) - int(connection.pragma("freelist_count"))
+            return round(share * self._max_pages - used) * PAGE_BYTES
 
     def keep(self) -> None:
         """Write down the clock's floor when it has risen by more than a minute, and set the ballast up again."""

@@ -43,6 +43,18 @@ class Cursor:
         return ranges.subtract(((1, self.next - 1),), self.resolved) if self.next > 1 else EMPTY
 
 
+@dataclass(slots=True)
+class Head:
+    """Where a stream is written: its next number, the totals of what it has, its highest trigger and latest time."""
+
+    id: int
+    epoch: int
+    next: int
+    totals: Totals
+    last_trigger: int
+    last_at_us: int
+
+
 def row_id(epoch: int, seq: int) -> int:
     """A row's id in its table."""
     return epoch << SEQ_BITS | seq
@@ -50,29 +62,26 @@ def row_id(epoch: int, seq: int) -> int:
 
 def advance(connection: Connection, epoch: int, stream: str, count: int) -> int:
     """Give out `count` numbers of a stream; the first of them."""
-    first, _ = following(connection, epoch, stream)
-    sql = "UPDATE cursors SET next = ? WHERE epoch = ? AND stream = ?"
-    connection.execute(sql, (first + count, epoch, stream))
-    return first
+    head = head_of(connection, epoch, stream)
+    connection.execute("UPDATE cursors SET next = ? WHERE id = ?", (head.next + count, head.id))
+    return head.next
 
 
-def following(connection: Connection, epoch: int, stream: str) -> tuple[int, Totals]:
-    """The next number of a stream, which begins with 1, and the totals of its rows."""
-    sql = "SELECT next, totals FROM cursors WHERE epoch = ? AND stream = ?"
-    for seq, totals in fetch(connection, sql, (epoch, stream)):
-        return int(seq), _totals.decode(totals)
+def head_of(connection: Connection, epoch: int, stream: str) -> Head:
+    """The head of a stream, whose cursor is made if there is none."""
+    sql = "SELECT id, next, totals, last_trigger, last_at_us FROM cursors WHERE epoch = ? AND stream = ?"
+    for number, following, totals, trigger, at_us in fetch(connection, sql, (epoch, stream)):
+        return Head(number, epoch, following, _totals.decode(totals), trigger, at_us)
     save(connection, Cursor(epoch, stream))
-    return 1, {}
+    return head_of(connection, epoch, stream)
 
 
-def move(connection: Connection, epoch: int, seq: int, totals: Totals, last: tuple[int, int]) -> None:
-    """Let `seq` be the next number of the verdicts; `last` is the highest trigger of the new ones and its time."""
+def save_head(connection: Connection, head: Head) -> None:
+    """Write the head of a stream down."""
     # One row with all that changes in each commit: another table would be another page to write and to sync.
-    sql = (
-        "UPDATE cursors SET next = ?, totals = ?, last_trigger = max(last_trigger, ?), "
-        "last_at_us = max(last_at_us, ?) WHERE epoch = ? AND stream = 'verdicts'"
-    )
-    connection.execute(sql, (seq, msgspec.json.encode(totals).decode(), *last, epoch))
+    sql = "UPDATE cursors SET next = ?, totals = ?, last_trigger = ?, last_at_us = ? WHERE id = ?"
+    totals = msgspec.json.encode(head.totals).decode()
+    connection.execute(sql, (head.next, totals, head.last_trigger, head.last_at_us, head.id))
 
 
 def last_trigger(connection: Connection) -> tuple[int, int]:

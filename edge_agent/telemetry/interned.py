@@ -43,14 +43,18 @@ class Interned:
         self._clock = clock
         self._config = config
         self._runs: dict[tuple[str, int, int], int] = {}
+        self.numbers: dict[int, int] = {}
+        """The numbers of contexts by the identity of the object: the pipelines hand in the same few again and again."""
+        self._alive: dict[int, Context] = {}
         self._contexts: dict[Context, int] = {}
         self._known_runs: dict[int, tuple[Time, bytes]] = {}
         self._known_contexts: dict[int, Context] = {}
 
     def forget(self) -> None:
-        """Number what was written in a failed transaction anew. What was read was there."""
-        self._runs.clear()
-        self._contexts.clear()
+        """Trust only the database again."""
+        remembered = (self._runs, self._contexts, self._known_runs, self._known_contexts, self.numbers, self._alive)
+        for known in remembered:
+            known.clear()
 
     def current_run(self, connection: Connection) -> int:
         """The number of the clock's current run."""
@@ -67,12 +71,14 @@ class Interned:
             lambda trigger: self._foreign_run(connection, trigger, now.boot),
         )
 
-    def context_numbers(self, connection: Connection, contexts: Iterable[Context]) -> dict[int, int]:
-        """The numbers of `contexts` by the identity of the object."""
-        return {
-            key: self._context_number(connection, context)
-            for key, context in {id(context): context for context in contexts}.items()
-        }
+    def learn(self, connection: Connection, contexts: Iterable[Context]) -> None:
+        """Know these contexts by identity from now on. They are kept alive, so an identity stays one context's."""
+        if len(self._alive) > MAX_REMEMBERED:
+            self._alive.clear()
+            self.numbers.clear()
+        for context in contexts:
+            self._alive[id(context)] = context
+            self.numbers[id(context)] = self._context_number(connection, context)
 
     def run(self, connection: Connection, number: int) -> tuple[Time, bytes]:
         """A run by its number, with the digest of the configuration of its process."""

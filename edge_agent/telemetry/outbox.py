@@ -23,6 +23,9 @@ from edge_protocol.ranges import EMPTY, Ranges
 HIGH_WATER = 0.95
 """Above this share of the quota an append sheds first, so that it does not fail."""
 
+ROW_BYTES = 256
+"""A row takes less: after so many bytes for each of them it is time to look at the quota again."""
+
 SHED_ROWS = 2000
 """Rows that are shed at a time: enough that a gap is declared now and then, not with each commit."""
 
@@ -65,6 +68,9 @@ class Outbox:
         self._keep_rows = max(keep_rows, MIN_KEEP_ROWS)
         self._keep_us = keep_us
         self._interned = Interned(store.clock, config_digest)
+        self._head: cursors.Head | None = None
+        self._rollbacks = store.rollbacks
+        self._room_bytes = 0
         if store.salvage is not None:
             self._declare_salvage()
 
@@ -75,16 +81,13 @@ class Outbox:
             StoreFull: no room, although what may be shed at once was shed.
             StoreError: nothing was written; they are the caller's to keep.
         """
-        try:
-            with self._store.transaction() as connection:
-                if self._store.pressure() > HIGH_WATER:
-                    self._shed(connection, max(SHED_ROWS, 2 * len(judgements)))
-                if judgements:
-                    self._append_judgements(connection, judgements)
-                self._append_records(connection, records)
-        except BaseException:
-            self._interned.forget()
-            raise
+        with self._store.transaction() as connection:
+            self._forget_undone()
+            if self._room_bytes <= 0:
+                self._make_room(connection, max(SHED_ROWS, 2 * len(judgements)))
+            if judgements:
+                self._append_judgements(connection, judgements)
+            self._append_records(connection, records)
 
     def next_batch(self, skip: Mapping[tuple[int, str], Ranges] | None = None, max_rows: int = 200) -> Batch | None:
         """The next rows to send that are not in `skip`: of the first stream by priority, of its oldest epoch.
@@ -93,6 +96,7 @@ class Outbox:
             StoreError: as `Store.transaction`.
         """
         with self._store.reading() as connection:
+            self._forget_undone()
             for cursor, unsent in self._unsent(connection, skip or {}):
                 rows = self._rows(connection, cursor, unsent[0], max_rows)
                 if rows:
@@ -110,15 +114,12 @@ class Outbox:
 
     def settle(self, *receipts: Receipt) -> None:
         """Work in what the hub has said. Its receipts are believed: verify them first."""
-        try:
-            with self._store.transaction() as connection:
-                for receipt in receipts:
-                    settlement.apply(
-                        connection, receipt, self._store.epoch, self._store.new_epoch, self._tell(connection)
-                    )
-        except BaseException:
-            self._interned.forget()
-            raise
+        with self._store.transaction() as connection:
+            self._forget_undone()
+            self._head = None
+            tell = self._tell(connection)
+            for receipt in receipts:
+                settlement.apply(connection, receipt, self._store.epoch, self._store.new_epoch, tell)
 
     def accounts(self) -> tuple[StreamAccount, ...]:
         """What was made, what is held and what was given up, for each stream of each epoch."""
@@ -174,7 +175,8 @@ class Outbox:
     def shed(self, rows: int = SHED_ROWS) -> int:
         """Make room at the price of the least important; how many rows were given up."""
         with self._store.transaction() as connection:
-            return self._shed(connection, rows)
+            self._forget_undone()
+            return shedding.shed(connection, rows, self._tell(connection))
 
     def housekeep(self, budget_ms: float = 5.0) -> bool:
         """Delete what was kept long enough, a slice at a time; whether there is more to do."""
@@ -189,15 +191,35 @@ class Outbox:
 
     def _append_judgements(self, connection: Connection, judgements: Sequence[Judgement]) -> None:
         epoch, interned = self._store.epoch, self._interned
-        seq, totals = cursors.following(connection, epoch, Stream.VERDICTS)
-        contexts = interned.context_numbers(connection, [judgement.context for judgement in judgements])
-        rows = record.verdict_rows(judgements, row_id(epoch, seq), contexts, interned.runs(connection))
+        head = self._head
+        if head is None or head.epoch != epoch:
+            head = self._head = cursors.head_of(connection, epoch, Stream.VERDICTS)
+        runs, first = interned.runs(connection), row_id(epoch, head.next)
+        try:
+            rows = record.verdict_rows(judgements, first, interned.numbers, runs)
+        except KeyError:
+            interned.learn(connection, (judgement.context for judgement in judgements))
+            rows = record.verdict_rows(judgements, first, interned.numbers, runs)
         connection.executemany(record.INSERT_VERDICT, rows)
-        # Counted as plain numbers: an enum's hash is slower than all the rest of it.
-        for key, n in Counter([row[4] << 2 | row[5] for row in rows]).items():
-            totals.setdefault(interned.context(connection, key >> 2).pipeline, [0] * len(Verdict))[key & 3] += n
-        last = max(map(record.TRIGGER, rows)), rows[-1][1]
-        cursors.move(connection, epoch, seq + len(rows), totals, last)
+        for (context, verdict), n in Counter(map(record.COUNTED, rows)).items():
+            totals = head.totals.setdefault(interned.context(connection, context).pipeline, [0] * len(Verdict))
+            totals[verdict] += n
+        head.next += len(rows)
+        head.last_trigger = max(head.last_trigger, *map(record.TRIGGER, rows))
+        head.last_at_us = max(head.last_at_us, rows[-1][1])
+        cursors.save_head(connection, head)
+        self._room_bytes -= ROW_BYTES * len(rows)
+
+    def _forget_undone(self) -> None:
+        """What was remembered of a transaction that was rolled back is not so."""
+        if self._store.rollbacks != self._rollbacks:
+            self._rollbacks, self._head, self._room_bytes = self._store.rollbacks, None, 0
+            self._interned.forget()
+
+    def _make_room(self, connection: Connection, rows: int) -> None:
+        self._room_bytes = self._store.room_bytes(HIGH_WATER)
+        if self._room_bytes <= 0:
+            shedding.shed(connection, rows, self._tell(connection))
 
     def _append_records(self, connection: Connection, records: Sequence[tuple[Stream, int, AnyRecord]]) -> None:
         if not records:
@@ -211,13 +233,11 @@ class Outbox:
             first = row_id(self._store.epoch, cursors.advance(connection, self._store.epoch, stream, len(rows)))
             values = [(first + i, at_us, run, body) for i, (at_us, body) in enumerate(rows)]
             connection.executemany(record.insert_record(stream), values)
+            self._room_bytes -= sum(ROW_BYTES + len(body) for _, body in rows)
 
     def _tell(self, connection: Connection) -> settlement.Tell:
         now_us = self._store.clock.wall_us()
         return lambda event: self._append_records(connection, ((Stream.EVENTS, now_us, event),))
-
-    def _shed(self, connection: Connection, rows: int) -> int:
-        return shedding.shed(connection, rows, self._tell(connection))
 
     def _unsent(self, connection: Connection, skip: Mapping[tuple[int, str], Ranges]) -> list[tuple[Cursor, Ranges]]:
         found = (

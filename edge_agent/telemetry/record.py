@@ -38,6 +38,7 @@ _STREAMS = frozenset(Stream)
 
 
 TRIGGER = itemgetter(3)
+COUNTED = itemgetter(4, 5)
 _SCORE = itemgetter(7)
 _TEXTS = tuple(map(itemgetter, (9, 10, 11)))
 
@@ -75,12 +76,17 @@ def select_rows(stream: str) -> str:
 
 
 def verdict_rows(judgements: Sequence[Judgement], first_id: int, contexts: Mapping[int, int], runs: Runs) -> list[Row]:
-    """Judgements as rows of the database. `contexts` are numbers by the identity of the object: there are but few."""
+    """Judgements as rows of the database. `contexts` are numbers by the identity of the object.
+
+    Raises:
+        KeyError: a context is not among them.
+    """
     current, low_us, high_us, run_of = runs
     rows = [
         (
             i, (t := j.trigger).at_us, current if low_us < t.at_us - t.mono_us < high_us else run_of(t), t.n,
-            contexts[id(j.context)], j.verdict, j.reason, j.score, j.latency_us, t.part, t.product, t.lot,
+            contexts[id(j.context)], j.verdict._value_, j.reason._value_, j.score, j.latency_us,
+            t.part, t.product, t.lot,
         )
         for i, j in zip(count(first_id), judgements)
     ]  # fmt: skip

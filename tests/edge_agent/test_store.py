@@ -320,10 +320,10 @@ def test_a_full_quota_is_said_and_can_be_emptied(opened: Opened):
         fill_up()
 
     assert len(numbers(store)) % 500 == 0
-    assert store.pressure() > 0.9
+    assert store.room_bytes(0.9) < 0
     with store.transaction() as connection:
         connection.execute("DELETE FROM events WHERE id <= 2000")
-    assert store.pressure() < 0.7
+    assert store.room_bytes(0.7) > 0
     with store.transaction() as connection:
         connection.execute(EVENT, (10**6, b"x" * 1000))
     assert store.path.stat().st_size <= QUOTA_BYTES

@@ -326,7 +326,7 @@ for account in outbox.accounts():
 os.close(junk)
 (folder / "junk").unlink()
 outbox.housekeep()
-assert store.pressure() < 0.5
+assert store.room_bytes(0.5) > 0
 store.close()
 """
 
