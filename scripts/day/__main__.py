@@ -23,6 +23,7 @@ from scripts.day.story import SCENES
 ROOT = Path(__file__).parents[2]
 IN_A_HURRY_S = 8
 INTERRUPTED = 130
+SUMMARY = "summary.json"
 
 OPENING = (
     "One hub and three gateways, each a process of its own, talk real MQTT on this machine. Real are the surfaces "
@@ -55,6 +56,8 @@ def main(*, out: Path | None, keep: bool, stop: bool, fresh: bool, data: Path) -
         if fresh:
             days.remove(data)
         days.prepare(data)
+        if out is not None:
+            _make_writable(out)
         day = days.begin(data, datetime.now().astimezone())
         _write_down(day, {})
     except DayError as error:
@@ -104,9 +107,8 @@ def _play(site: Site, *, keep: bool, out: Path | None) -> None:
     ending.show(site, summary)
     encoded = msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
     for folder in (site.folder, *([out] if out else [])):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "summary.json").write_bytes(encoded)
-        narrator.fact("summary", folder / "summary.json")
+        (folder / SUMMARY).write_bytes(encoded)
+        narrator.fact("summary", folder / SUMMARY)
 
 
 def _verdict_of(site: Site) -> int:
@@ -119,6 +121,22 @@ def _verdict_of(site: Site) -> int:
     if not site.children.released:
         site.narrator.fact("to look at it on the dashboard while it runs", "scripts/demo --keep")
     return 0
+
+
+def _make_writable(out: Path) -> None:
+    """Find out before the day and not after it.
+
+    Raises:
+        DayError: nothing can be written there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{out} cannot be made: {error.strerror}"
+        raise DayError(message, "name another folder with --out") from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        message = f"{out} cannot be written"
+        raise DayError(message, "name another folder with --out")
 
 
 def _write_down(day: Path, children: Mapping[str, Process]) -> None:
