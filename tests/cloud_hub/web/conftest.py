@@ -17,10 +17,15 @@ from tests.cloud_hub.web.factory_floor import Floor
 TOKEN = "owner-token-of-the-tests-0123456789"
 
 
+def hub_of(database: Database, clock: FixedClock, folder: Path) -> HubContext:
+    """What the pages of a hub with this database are made from."""
+    return HubContext(database, clock, TOKEN, Config(folder, Settings()))
+
+
 @pytest.fixture
-def hub(tmp_path: Path, database: Database, clock: FixedClock) -> HubContext:
+def hub(tmp_path: Path, sqlite: Database, clock: FixedClock) -> HubContext:
     """A hub with an empty database."""
-    return HubContext(database, clock, TOKEN, Config(tmp_path, Settings()))
+    return hub_of(sqlite, clock, tmp_path)
 
 
 @pytest.fixture
@@ -41,12 +46,12 @@ def server(hub: HubContext) -> Iterator[WebServer]:
 @pytest.fixture
 def visitor(server: WebServer) -> Iterator[httpx.Client]:
     """Somebody without a token."""
-    with httpx.Client(base_url=server.url, timeout=20) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         yield client
 
 
 @pytest.fixture
 def owner(server: WebServer) -> Iterator[httpx.Client]:
     """A program of the owner's."""
-    with httpx.Client(base_url=server.url, timeout=20, headers={"authorization": f"Bearer {TOKEN}"}) as client:
+    with httpx.Client(base_url=server.url, timeout=60, headers={"authorization": f"Bearer {TOKEN}"}) as client:
         yield client

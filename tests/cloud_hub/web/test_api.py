@@ -1,14 +1,18 @@
 """The API answers with what its own description says, and refuses in words."""
 
 import re
+from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 
+from cloud_hub.clock import FixedClock
 from cloud_hub.context import HubContext
+from cloud_hub.storage.database import Database
 from cloud_hub.web.api import ANSWERS
 from cloud_hub.web.app import make_app
+from tests.cloud_hub.web.conftest import hub_of
 from tests.cloud_hub.web.factory_floor import Floor, a_day
 
 PATHS = {
@@ -24,6 +28,12 @@ PATHS = {
     "/api/alarms": "alarms",
     "/api/alarms?active_only=true": "alarms",
 }
+
+
+@pytest.fixture
+def hub(tmp_path: Path, database: Database, clock: FixedClock) -> HubContext:
+    """A hub with an empty database, on each engine in turn: every question that the pages ask is asked here."""
+    return hub_of(database, clock, tmp_path)
 
 
 @pytest.fixture

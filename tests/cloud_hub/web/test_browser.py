@@ -21,13 +21,13 @@ pytestmark = pytest.mark.browser
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run",
              "--disable-component-update", "--disable-sync"]  # fmt: skip
 PATHS = ("/", "/gateways/press-1", "/gateways/press-2?span=2h", "/gateways/oven-4", "/drift", "/?wall=1")
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 LEGIBLE = (Path(__file__).parent / "legible.js").read_text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright's event loop must not stand in the way of other modules
 def engine(chromium: str) -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for all tests here."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser

@@ -24,7 +24,7 @@ def test_a_hub_that_lacks_a_part_says_which(hub: HubContext) -> None:
     web = WebServer(make_app(lame))
     web.start()
 
-    answer = httpx.get(f"{web.url}/health/ready", timeout=20)
+    answer = httpx.get(f"{web.url}/health/ready", timeout=60)
     web.close()
 
     assert answer.status_code == 503
