@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_protocol import batch, ranges
-from edge_protocol.messages import Receipt
+from edge_agent.telemetry.outbox import Outbox
+from edge_protocol import batch, messages, ranges
+from edge_protocol.batch import Batch
+from edge_protocol.codes import Stream
+from edge_protocol.messages import Receipt, StreamAccount
 
 
 @dataclass
@@ -54,3 +57,24 @@ class FakeHub:
             *(getattr(row, name) for name in row.__struct_fields__[1:3]),
             *(getattr(row, name) for name in row.__struct_fields__[4:]),
         )
+
+
+def account(outbox: Outbox, stream: str) -> StreamAccount:
+    """The account of a stream's newest epoch."""
+    return [line for line in outbox.accounts() if line.stream == stream][-1]
+
+
+def send_all(outbox: Outbox, hub: FakeHub) -> list[Batch]:
+    """Send and settle until nothing is left; what was sent."""
+    sent = []
+    while (found := outbox.next_batch()) is not None:
+        outbox.settle(hub.receive(batch.encode(found)))
+        sent.append(found)
+    return sent
+
+
+def events_of(batches: list[Batch]) -> list[object]:
+    """The events among what was sent."""
+    return [
+        messages.decode_record(row.body) for each in batches if each.stream == Stream.EVENTS for row in each.records
+    ]

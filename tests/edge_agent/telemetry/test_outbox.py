@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,15 +6,14 @@ import pytest
 from edge_agent.clock import FixedClock
 from edge_agent.judgement import Judgement
 from edge_agent.sample import Trigger
-from edge_agent.store import PAGE_BYTES, Store, fetch
+from edge_agent.store import Store, fetch
 from edge_agent.telemetry import record
 from edge_agent.telemetry.outbox import Outbox
-from edge_agent.telemetry.shedding import TRIM_ROWS
-from edge_protocol import batch, messages, ranges
-from edge_protocol.batch import Batch, Context
+from edge_protocol import batch, ranges
+from edge_protocol.batch import Context
 from edge_protocol.codes import Reason, Stream, Verdict
-from edge_protocol.messages import MAX_MESSAGE_BYTES, Fault, Gap, Metrics, Receipt, StreamAccount
-from tests.edge_agent.telemetry.fake_hub import FakeHub
+from edge_protocol.messages import MAX_MESSAGE_BYTES, Fault, Metrics, StreamAccount
+from tests.edge_agent.telemetry.fake_hub import FakeHub, account, events_of, send_all
 
 Judge = Callable[..., list[Judgement]]
 
@@ -23,27 +21,6 @@ Judge = Callable[..., list[Judgement]]
 def fault(detail: str = "") -> Fault:
     """Some event."""
     return Fault(part="x", name="x", reason="x", active=True, detail=detail)
-
-
-def account(outbox: Outbox, stream: str) -> StreamAccount:
-    """The account of a stream's newest epoch."""
-    return [line for line in outbox.accounts() if line.stream == stream][-1]
-
-
-def send_all(outbox: Outbox, hub: FakeHub) -> list[Batch]:
-    """Send and settle until nothing is left; what was sent."""
-    sent = []
-    while (found := outbox.next_batch()) is not None:
-        outbox.settle(hub.receive(batch.encode(found)))
-        sent.append(found)
-    return sent
-
-
-def events_of(batches: list[Batch]) -> list[object]:
-    """The events among what was sent."""
-    return [
-        messages.decode_record(row.body) for each in batches if each.stream == Stream.EVENTS for row in each.records
-    ]
 
 
 def reopened(store: Store, clock: FixedClock | None = None) -> Outbox:
@@ -160,42 +137,6 @@ def test_received_verdicts_stay_for_the_operator_and_records_go(store: Store, ou
     assert [each.verdict for each in outbox.recent_verdicts(2)] == ["NG", "OK"]
 
 
-def test_history_is_kept_to_its_limit_and_no_further(store: Store, outbox: Outbox, judge: Judge):
-    """
-    Housekeeping deletes the oldest received verdicts beyond the limit, and never one that is on its way.
-    """
-    outbox._keep_rows = 30
-    outbox.append(judge(100))
-    send_all(outbox, FakeHub())
-    outbox.append(judge(50))
-
-    while outbox.housekeep():
-        pass
-
-    with store.reading() as connection:
-        seqs = [row[0] for row in fetch(connection, "SELECT seq FROM verdict ORDER BY seq")]
-    assert seqs == list(range(71, 151))
-    assert account(outbox, "verdicts").held == ((101, 150),)
-
-
-def test_old_history_goes_by_its_age(store: Store, clock: FixedClock, judge: Judge):
-    """
-    What the hub has is deleted when it is older than the operator wants, though there would be room.
-    """
-    outbox = Outbox(store, "press-1", keep_us=3_600_000_000)
-    outbox.append(judge(2 * TRIM_ROWS))
-    send_all(outbox, FakeHub())
-    clock.advance(4_000_000_000)
-    outbox.append(judge(5))
-    send_all(outbox, FakeHub())
-
-    while outbox.housekeep():
-        pass
-
-    assert len(outbox.recent_verdicts(5000)) == 5
-    assert outbox.totals()["surface"]["OK"] == 2 * TRIM_ROWS + 5
-
-
 def test_totals_count_each_verdict_once(store: Store, outbox: Outbox, judge: Judge):
     """
     Totals are of all verdicts since the database was made: neither receipts nor restarts nor housekeeping change them.
@@ -274,167 +215,6 @@ def test_every_batch_fits_a_message(outbox: Outbox, judge: Judge):
         skip[found.epoch, found.stream] = ranges.union(skip.get((found.epoch, found.stream), ()), numbers)
         count += len(found.rows)
     assert count == 4040
-
-
-def test_a_conflict_moves_exactly_its_rows(store: Store, outbox: Outbox, judge: Judge):
-    """
-    Rows whose numbers the hub knows otherwise get new numbers in a new epoch; the others stay what they are.
-    """
-    outbox.append(judge(10))
-    epoch = store.epoch
-    receipt = Receipt(
-        gateway="press-1", epoch=epoch, stream="verdicts", answers=((1, 8),), committed=((1, 8),), conflicts=((4, 6),)
-    )
-
-    outbox.settle(receipt)
-    outbox.settle(receipt)
-
-    old, new = (line for line in outbox.accounts() if line.stream == "verdicts")
-    assert old == StreamAccount(epoch, "verdicts", 10, ((9, 10),), ())
-    assert new == StreamAccount(store.epoch, "verdicts", 3, ((1, 3),), ())
-    sent = {each.epoch: [row.trigger for row in each.verdicts] for each in send_all(outbox, FakeHub()) if each.verdicts}
-    assert sent == {epoch: [9, 10], store.epoch: [4, 5, 6]}
-
-
-def test_a_receipt_settles_only_what_it_answers(outbox: Outbox, store: Store, judge: Judge):
-    """
-    Numbers that the hub has but did not compare stay: a restored disk may have given them to other rows.
-    """
-    outbox.append(judge(10))
-
-    outbox.settle(
-        Receipt(gateway="press-1", epoch=store.epoch, stream="verdicts", answers=((1, 3),), committed=((1, 10),))
-    )
-
-    assert account(outbox, "verdicts").held == ((4, 10),)
-
-
-def test_a_hub_that_is_ahead_begins_a_new_epoch(outbox: Outbox, store: Store, judge: Judge):
-    """
-    When the hub has numbers that were never given here, new rows get a new epoch, and what neither has is declared.
-    """
-    outbox.append(judge(3))
-    epoch = store.epoch
-
-    outbox.settle(
-        Receipt(gateway="press-1", epoch=epoch, stream="verdicts", answers=((1, 3),), committed=((1, 5), (8, 9)))
-    )
-    outbox.append(judge(1))
-
-    old, new = (line for line in outbox.accounts() if line.stream == "verdicts")
-    assert old == StreamAccount(epoch, "verdicts", 9, (), ((6, 7),))
-    assert new == StreamAccount(store.epoch, "verdicts", 1, ((1, 1),), ())
-    assert store.epoch != epoch
-    gaps = [event for event in events_of(send_all(outbox, FakeHub())) if isinstance(event, Gap)]
-    assert gaps == [Gap(epoch=epoch, stream="verdicts", first=6, last=7, reason="restored")]
-
-
-def test_a_receipt_for_an_unknown_stream_changes_nothing(outbox: Outbox, judge: Judge):
-    """
-    A receipt for an epoch or a stream that was never written to is passed over.
-    """
-    outbox.append(judge(2))
-    before = outbox.accounts()
-
-    outbox.settle(
-        Receipt(gateway="press-1", epoch=1, stream="verdicts", committed=((1, 9),)),
-        Receipt(gateway="press-1", epoch=before[0].epoch, stream="x'; DROP TABLE verdicts", committed=((1, 9),)),
-    )
-
-    assert outbox.accounts() == before
-
-
-def test_the_quota_is_kept_and_what_is_shed_is_declared(tmp_path: Path, clock: FixedClock, judge: Judge):
-    """
-    Weeks without a hub: the file stays within its quota, the least important and oldest goes first, every number of
-    every stream is held or declared, and the gaps are told.
-    """
-    quota_bytes = 6 * 2**20
-    store = Store.open(tmp_path / "lineside.db", quota_bytes=quota_bytes, clock=clock)
-    outbox = Outbox(store, "press-1")
-    body = Metrics(values={"x" * 900: 1.0})
-    for _ in range(30):
-        outbox.append(judge(200, part="P" * 90), [(Stream.METRICS, clock.wall_us(), body)] * 20)
-    for _ in range(40):
-        outbox.append(judge(500, part="P" * 90))
-
-    by_stream = {line.stream: line for line in outbox.accounts()}
-    assert store.path.stat().st_size <= quota_bytes
-    assert by_stream["metrics"].held == ()
-    assert by_stream["metrics"].declared == ((1, 600),)
-    verdicts = by_stream["verdicts"]
-    assert verdicts.produced == 26_000
-    assert verdicts.declared == ((1, verdicts.held[0][0] - 1),)
-    assert verdicts.held == ((verdicts.held[0][0], 26_000),)
-    assert by_stream["events"].declared == ()
-    sent = send_all(outbox, FakeHub())
-    told = ranges.normal(
-        (event.first, event.last) for event in events_of(sent) if isinstance(event, Gap) and event.stream == "verdicts"
-    )
-    assert told == verdicts.declared
-    assert outbox.next_batch() is None
-    store.close()
-
-
-def test_history_goes_before_anything_is_lost(tmp_path: Path, clock: FixedClock, judge: Judge):
-    """
-    As long as received verdicts take room, nothing that the hub has not got is shed.
-    """
-    store = Store.open(tmp_path / "lineside.db", quota_bytes=6 * 2**20, clock=clock)
-    outbox = Outbox(store, "press-1")
-    hub = FakeHub()
-
-    for _ in range(40):
-        outbox.append(judge(500, part="P" * 90))
-        send_all(outbox, hub)
-
-    assert store.room_bytes(0.9) < 0
-    assert account(outbox, "verdicts").declared == ()
-    assert ranges.count(hub.has(store.epoch, "verdicts")) == 20_000
-    store.close()
-
-
-def test_unreadable_rows_are_declared(store: Store, outbox: Outbox, judge: Judge):
-    """
-    After a damaged page every number is held or declared, in the old epoch, and what is left of it is sent.
-    """
-    outbox.append(judge(5000, part="P"))
-    store.close()
-    size = store.path.stat().st_size
-    with store.path.open("r+b") as file:
-        file.seek(size // 2 // PAGE_BYTES * PAGE_BYTES)
-        file.write(b"\xa5" * PAGE_BYTES * 2)
-    store.path.with_suffix(".suspect").write_text("a check found damage")
-
-    again = Store.open(store.path, quota_bytes=16 * 2**20, clock=FixedClock())
-    outbox = Outbox(again, "press-1")
-
-    (line,) = (line for line in outbox.accounts() if line.stream == "verdicts")
-    assert line.epoch != again.epoch
-    assert line.produced == 5000
-    assert 0 < ranges.count(line.declared) < 500
-    assert ranges.union(line.held, line.declared) == ((1, 5000),)
-    hub = FakeHub()
-    gaps = [event for event in events_of(send_all(outbox, hub)) if isinstance(event, Gap)]
-    assert ranges.normal((gap.first, gap.last) for gap in gaps) == line.declared
-    assert hub.has(line.epoch, "verdicts") == line.held
-    again.close()
-
-
-def test_a_hole_that_nobody_knew_of_does_not_block_its_stream(store: Store, outbox: Outbox, judge: Judge):
-    """
-    Numbers that are held and whose rows are not there are declared when their turn comes.
-    """
-    outbox.append(judge(10))
-    with store.transaction() as connection:
-        connection.execute("DELETE FROM verdicts WHERE id & 4294967295 BETWEEN 1 AND 4")
-
-    first = outbox.next_batch()
-    sent = send_all(outbox, FakeHub())
-
-    assert first is None
-    assert [row.seq for each in sent for row in each.verdicts] == [5, 6, 7, 8, 9, 10]
-    assert account(outbox, "verdicts").declared == ((1, 4),)
 
 
 def test_what_is_on_record_is_known_after_a_kill(store: Store, outbox: Outbox, judge: Judge):
