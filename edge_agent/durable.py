@@ -5,11 +5,16 @@ loss of what was not yet synced. Nothing else in the agent writes such files, an
 """
 
 import os
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
+
+BALLAST_BYTES = 2 * 1024 * 1024
+"""As much as the database's log holds, so that the database can grow by all of it."""
 
 
 class Kind(StrEnum):
@@ -73,6 +78,21 @@ def rename(path: Path, target: Path, *, record: Recorder | None = None) -> None:
 def remove(path: Path, *, record: Recorder | None = None) -> None:
     """Delete `path`, for good."""
     _run((Operation(Kind.REMOVE, path), Operation(Kind.SYNC_FOLDER, path.parent)), record)
+
+
+def keep_ballast(path: Path) -> bool:
+    """Make a file that only takes room, when it is not there and the disk has some; whether it was made.
+
+    It is given up when others have filled the disk: without that room not even a delete would succeed then, for the
+    database's log could neither be worked into it nor grow.
+    """
+    if path.exists() or shutil.disk_usage(path.parent).free < 3 * BALLAST_BYTES:
+        return False
+    with suppress(OSError):
+        # Random, because a file system may store zeros as nothing.
+        write_file(path, os.urandom(BALLAST_BYTES))
+        return True
+    return False
 
 
 def sync_folder(path: Path) -> None:

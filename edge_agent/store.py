@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import apsw
 
-from edge_agent import ballast, durable, quarantine
+from edge_agent import durable, quarantine
 from edge_agent.clock import Clock
 from edge_agent.errors import StoreError
 from edge_agent.lock import take_lock
@@ -74,7 +74,7 @@ class Store:
         self.check_needed = False
         self.salvage: Salvage | None = None
         self.rollbacks = 0
-        self._quota_pages = self._max_pages = max((quota_bytes - WAL_BYTES - ballast.BALLAST_BYTES) // PAGE_BYTES, 256)
+        self._quota_pages = self._max_pages = max((quota_bytes - WAL_BYTES - durable.BALLAST_BYTES) // PAGE_BYTES, 256)
         self._lock_file = lock
         self._lock = threading.RLock()
         self._depth = 0
@@ -172,7 +172,7 @@ class Store:
         if self.clock.floor_us - self._saved_floor_us > 60_000_000:
             with self.transaction() as connection:
                 self._save_floor(connection)
-        if ballast.set_up(self._ballast):
+        if durable.keep_ballast(self._ballast):
             self._limit(self._quota_pages)
 
     def run_check(self) -> str:
@@ -298,11 +298,11 @@ class Store:
 
     def _stop_growing(self) -> None:
         """When it is not the quota but the disk that is full: live within the pages there are until it has room."""
-        with suppress(apsw.Error):
+        with suppress(apsw.Error, OSError):
             connection = self._ready()
             pages = int(connection.pragma("page_count"))
             if pages < self._max_pages - 8:
-                ballast.give_up(self._ballast)
+                self._ballast.unlink(missing_ok=True)
                 connection.execute("PRAGMA wal_checkpoint(RESTART)")
                 self._limit(pages)
 
