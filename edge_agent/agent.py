@@ -19,6 +19,7 @@ from edge_agent.config import Config
 from edge_agent.crew import Crew
 from edge_agent.delivery import Delivery
 from edge_agent.errors import RunError, StoreError
+from edge_agent.inference import memory
 from edge_agent.inference.intake import Intake
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
@@ -89,6 +90,7 @@ class Agent:
             self._watches[name].begin(pipeline.model.digest, pipeline.model.reference)
         self._tell_address()
         # What is loaded now stays: the collector need not look at it while parts are judged.
+        memory.release()
         gc.freeze()
         line, quiet, done = threading.Event(), threading.Event(), threading.Event()
         self._start(line, quiet, done)

@@ -63,6 +63,8 @@ class Intake:
         self._next_n = self._recovery.next_n
         self._header.begin(boot, epoch, self._next_n)
         memory.flush()
+        # Every slot was looked at; the kernel has them, and those that are used come back by themselves.
+        memory.madvise(mmap.MADV_DONTNEED)
 
     @classmethod
     def open(cls, path: Path, *, slots: int = 4096, boot: str, epoch: int = 0, after: int = 0) -> "Intake":

@@ -111,4 +111,6 @@ def _wait_for_gateways(data: Path, day: subprocess.Popen[str]) -> processes.Runn
         if running is not None and running.children.keys() >= GATEWAYS.keys():
             return running
         time.sleep(0.2)
-    pytest.fail("the gateways did not start")
+    day.terminate()
+    told, _ = day.communicate(timeout=PATIENCE_S)
+    pytest.fail(f"the gateways did not start: {told}")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,9 @@ STOP_S = 20
 START_S = 30
 
 _BIN = Path(sys.executable).parent
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""An installed agent has its bytecode beside it; in a checkout the first start must be allowed to leave it there."""
+
 _TOML = Template("""\
 [gateway]
 id = "$id"
@@ -111,7 +115,7 @@ class Gateway:
         """Start the agent."""
         with self._log.open("ab") as log:
             command = [str(_BIN / "edge-agent"), "run", "--config", str(self._folder / "gateway.toml")]
-            self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_ENVIRONMENT)
 
     def stop(self) -> None:
         """Ask it to end, and wait. May be called twice."""
