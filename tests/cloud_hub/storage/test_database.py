@@ -125,7 +125,7 @@ def test_two_processes_write_in_turn(sqlite: Database, tmp_path: Path) -> None:
     program = (
         "from cloud_hub.storage.database import Database, put; from cloud_hub.storage.schema import gateways\n"
         f"database = Database.open({url!r}); print('open', flush=True)\n"
-        "with sqlite.writing() as connection: put(connection, gateways, {'id': 'theirs', 'enrolled_us': 1})\n"
+        "with database.writing() as connection: put(connection, gateways, {'id': 'theirs', 'enrolled_us': 1})\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
