@@ -18,10 +18,11 @@ _START = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, and why."""
+    """Who acts, why, and for which tenant."""
 
     name: str
     reason: str
+    tenant: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,6 @@ class Entry:
     action: str
     subject: str
     gateway: str = ""
-    tenant: str = "default"
     detail: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -41,7 +41,7 @@ def append(connection: Connection, actor: Actor, entry: Entry, at_us: int) -> No
         connection.execute(text("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE"))
     last = connection.execute(select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)).scalar_one_or_none()
     values: dict[str, Any] = {
-        "tenant": entry.tenant,
+        "tenant": actor.tenant,
         "gateway": entry.gateway,
         "at_us": at_us,
         "actor": actor.name,

@@ -108,7 +108,7 @@ def enrol(connection: Connection, authority: Authority, request: Request, actor:
         "line": place.line,
     }
     action = "gateway replaced" if revoked else "gateway enrolled"
-    entry = audit.Entry(action, request.gateway, request.gateway, place.tenant, detail)
+    entry = audit.Entry(action, request.gateway, request.gateway, detail)
     audit.append(connection, actor, entry, now_us)
     return Enrolled(request.gateway, key_id, pem, revoked)
 

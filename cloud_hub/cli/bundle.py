@@ -26,7 +26,7 @@ def add(source: Path, *, folder: Path, actor: str | None, reason: str, as_json: 
     settings = place.load(folder)
     objects = Objects.open(settings.objects)
     with place.opened(settings) as database, database.writing() as connection:
-        doer = place.actor(actor, reason)
+        doer = place.actor(actor, reason, settings.settings.hub.tenant)
         release = catalogue.add(connection, objects, source, doer, SystemClock().wall_us())
     if as_json:
         show_json(release)

@@ -53,7 +53,8 @@ def command(
     _check_new(target)
     authority = load_authority(settings)
     with place.opened(settings) as database, database.writing() as connection:
-        done = enrolment.enrol(connection, authority, asked, place.actor(actor, reason), SystemClock().wall_us())
+        doer = place.actor(actor, reason, stands.tenant)
+        done = enrolment.enrol(connection, authority, asked, doer, SystemClock().wall_us())
         # Within the transaction: a gateway whose files could not be written is not enrolled.
         broker = _write(target, settings, done, stands, authority.roots_pem)
     if as_json:

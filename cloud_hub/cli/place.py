@@ -35,9 +35,9 @@ def actor_options(function: F) -> F:
     return who(why(function))
 
 
-def actor(name: str | None, reason: str) -> Actor:
-    """Who acts, and why."""
-    return Actor(name or _login(), reason)
+def actor(name: str | None, reason: str, tenant: str = "default") -> Actor:
+    """Who acts, why, and for which tenant."""
+    return Actor(name or _login(), reason, tenant)
 
 
 @contextmanager

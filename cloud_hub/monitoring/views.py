@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, and_, func, select
 
 from cloud_hub.storage.schema import alarms as alarm_table
 from cloud_hub.storage.schema import panes, references, windows
@@ -95,19 +95,15 @@ def _signals_of(connection: Connection, pane: Row[Any], reference: Reference) ->
 
 
 def _latest_panes(connection: Connection, gateway: str | None) -> list[Row[Any]]:
-    """The last pane of each pipeline, by the time the gateway gave it."""
-    newest = select(panes.c.gateway, panes.c.pipeline, func.max(panes.c.closed_us).label("closed_us")).group_by(
+    """The last pane of each pipeline to arrive: clocks jump, arrivals do not."""
+    newest = select(panes.c.gateway, panes.c.pipeline, func.max(panes.c.batch_id).label("batch_id")).group_by(
         panes.c.gateway, panes.c.pipeline
     )
     if gateway is not None:
         newest = newest.where(panes.c.gateway == gateway)
     last = newest.subquery()
-    query = (
-        select(panes)
-        .join(last, (panes.c.gateway == last.c.gateway) & (panes.c.pipeline == last.c.pipeline)
-              & (panes.c.closed_us == last.c.closed_us))
-        .order_by(panes.c.gateway, panes.c.pipeline)
-    )  # fmt: skip
+    same = [panes.c[name] == last.c[name] for name in ("gateway", "pipeline", "batch_id")]
+    query = select(panes).join(last, and_(*same)).order_by(panes.c.gateway, panes.c.pipeline, panes.c.seq)
     found = {(row.gateway, row.pipeline): row for row in connection.execute(query)}
     return list(found.values())
 

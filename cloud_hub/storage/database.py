@@ -92,9 +92,15 @@ class Database:
         if self._lock_file is None:
             yield
             return
-        with self._writer, self._lock_file.open("ab") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+        with self._writer:
+            try:
+                handle = self._lock_file.open("ab")
+            except OSError as error:
+                message = f"{self._lock_file} cannot be written: {error.strerror}"
+                raise StorageError(message, "give this user the rights to the hub's folder") from error
+            with handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                yield
 
 
 def insert(connection: Connection, table: Table) -> Insert:
@@ -177,7 +183,7 @@ def _translated() -> Iterator[None]:
     except (DataError, IntegrityError, ProgrammingError, OverflowError) as error:
         message = f"the database refused a value: {_first_line(error)}"
         raise ValueRefused(message) from error
-    except (DBAPIError, OSError) as error:
+    except DBAPIError as error:
         message = f"the database does not answer: {_first_line(error)}"
         raise StorageError(message, "free some space, check the folder's rights and that the server runs") from error
 

@@ -1,6 +1,7 @@
 """Files of the hub's folder that must survive a power cut: written whole and synced, or not there."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cloud_hub.errors import ConfigError
@@ -35,7 +36,8 @@ def replace(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         draft.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         message = f"{path} cannot be written: {error.strerror}"
         raise ConfigError(message, "choose a folder that this user may write, or give it the rights") from error
 

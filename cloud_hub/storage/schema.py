@@ -157,8 +157,8 @@ refusals = Table(
 panes = Table(
     "panes", metadata,
     _key("gateway"), _key("epoch", BigInteger), _key("stream"), _key("seq", BigInteger), _tenant(),
-    _text("pipeline"), _text("bundle"), _text("reference"), _long("opened_us"), _long("closed_us"), _long("n"),
-    Column("counts", LargeBinary, nullable=False), Column("window_id", BigInteger),
+    _long("batch_id"), _text("pipeline"), _text("bundle"), _text("reference"), _long("opened_us"), _long("closed_us"),
+    _long("n"), Column("counts", LargeBinary, nullable=False), Column("window_id", BigInteger),
     Index("ix_panes_waiting", "gateway", "window_id"),
 )  # fmt: skip
 """Counters of a pipeline between two cuts, and the window they were judged in."""

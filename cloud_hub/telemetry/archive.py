@@ -151,7 +151,7 @@ def _flush(connection: Connection, work: _Work) -> None:
         shape.write(connection, [each for each in numbered if of_stream(each[0].batch.stream) is shape])
     for arrival, _, rows in numbered:
         work.totals.update(derived.count(arrival, rows))
-    derived.write(connection, [(arrival, rows) for arrival, _, rows in numbered])
+    derived.write(connection, numbered)
     work.new = []
 
 

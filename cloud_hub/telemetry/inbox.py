@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 
 class Letter(NamedTuple):
-    """A message as it came."""
+    """A message as it came. One that was too large is here without its payload, so that it can be told."""
 
     topic: str
     payload: bytes
+    size: int
 
 
 class Inbox:

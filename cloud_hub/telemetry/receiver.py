@@ -5,7 +5,7 @@ dropped, the connection stays: whatever has no receipt is sent again by its gate
 """
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -27,6 +27,9 @@ from edge_protocol.messages import MAX_MESSAGE_BYTES
 from edge_protocol.topics import Address, Direction
 
 Arrival: TypeAlias = BatchArrival | StateArrival | LinkArrival
+
+MAX_ROWS = 20_000
+"""Rows in one transaction. Few letters hold more, but a hostile one may hold 5,000 and there may be a hundred."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,49 +64,59 @@ class Receiver:
         self._limit = batch_messages
         self._inbox = Inbox(queue_bytes)
         self._refusals = _Refusals()
+        self._letters: deque[Letter] = deque()
+        self.is_stuck = False
+        """Whether messages wait for a database that did not answer at the last step."""
         self._waiting: list[Arrival] = []
         """Verified and not archived yet: stays while the database does not answer."""
 
     def on_message(self, topic: str, payload: bytes) -> None:
         """Put a message in the queue, or count why not. Never blocks, never fails."""
         self._tally.add("messages_received")
-        if len(payload) > MAX_MESSAGE_BYTES:
-            self._tally.add(f"messages_refused_{Refusal.OVERSIZED}")
-        elif not self._inbox.put(Letter(topic, payload)):
+        kept = payload if len(payload) <= MAX_MESSAGE_BYTES else b""
+        if not self._inbox.put(Letter(topic, kept, len(payload))):
             self._tally.add("messages_dropped_queue_full")
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether verified messages wait for a database that did not answer."""
-        return bool(self._waiting)
 
     def step(self, wait_s: float = 0.0) -> bool:
         """Take, verify, archive and answer once; False when there was nothing to do or the database was away."""
-        letters = [] if self._waiting else self._inbox.take(self._limit, wait_s)
+        if not self._waiting and not self._letters:
+            self._letters.extend(self._inbox.take(self._limit, wait_s))
+        busy = bool(self._letters)
         try:
-            if letters:
-                self._waiting = self._verify(letters)
+            if not self._waiting and busy:
+                self._waiting = self._verify()
             if self._waiting or self._refusals.counts:
                 self._archive(self._waiting)
                 self._waiting = []
+            self.is_stuck = False
         except StorageError:
+            self.is_stuck = True
             self._tally.add("archive_failures")
             _log.exception("nothing is archived and nothing receipted until the database answers")
             return False
         self._tally.add("receipts_sent", self._postbox.send())
-        return bool(letters)
+        return busy
 
-    def _verify(self, letters: Iterable[Letter]) -> list[Arrival]:
-        addressed = [(letter, address) for letter in letters if (address := self._address(letter)) is not None]
+    def _verify(self) -> list[Arrival]:
+        """Open letters until there are none, or rows enough for one transaction: a small letter can hold many."""
+        names = {name for letter in self._letters if (name := _claimed(letter)) is not None}
         with self._database.reading() as connection:
-            senders = fleet.senders(connection, {address.gateway for _, address in addressed})
-        arrivals = []
-        for letter, address in addressed:
+            senders = fleet.senders(connection, names)
+        arrivals: list[Arrival] = []
+        rows = 0
+        while self._letters and rows < MAX_ROWS:
+            letter = self._letters.popleft()
+            address = self._address(letter)
+            if address is None:
+                continue
             sender = senders.get(address.gateway)
             try:
-                arrivals.append(_open(letter, address, sender))
+                arrival = _open(letter, address, sender)
             except Refused as refused:
                 self._refuse("" if sender is None else address.gateway, refused)
+            else:
+                arrivals.append(arrival)
+                rows += len(arrival.batch.rows) if isinstance(arrival, BatchArrival) else 1
         return arrivals
 
     def _address(self, letter: Letter) -> Address | None:
@@ -121,14 +134,18 @@ class Receiver:
     def _archive(self, arrivals: list[Arrival]) -> None:
         try:
             answers = self._commit(arrivals)
-        except ValueRefused as error:
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 (one message, or a fault of ours that it brings out, must not stop all)
             # One of them can never be stored: find it, so that it does not take the others with it.
             if len(arrivals) > 1:
                 for arrival in arrivals:
                     self._archive([arrival])
                 return
+            _log.warning("a message cannot be archived", exc_info=not isinstance(error, ValueRefused))
+            self._refusals = _Refusals()  # they may be what cannot be stored
             for gateway in _gateways(arrivals):
-                self._refuse(gateway, Refused(Refusal.UNSTORABLE, str(error)))
+                self._refuse(gateway, Refused(Refusal.UNSTORABLE, repr(error)))
             return
         for answer in answers:
             self._postbox.add(answer)
@@ -157,7 +174,18 @@ class Receiver:
         self._refusals.add(gateway, refused)
 
 
+def _claimed(letter: Letter) -> str | None:
+    """Whose message it says it is."""
+    try:
+        return topics.parse(letter.topic).gateway
+    except DecodeError:
+        return None
+
+
 def _open(letter: Letter, address: Address, sender: Sender | None) -> Arrival:
+    if letter.size > MAX_MESSAGE_BYTES:
+        detail = f"{letter.size} bytes on {letter.topic}, at most {MAX_MESSAGE_BYTES} are taken"
+        raise Refused(Refusal.OVERSIZED, detail)
     if address.name == verify.LINK:
         return verify.open_link(letter.topic, letter.payload)
     if sender is None:

@@ -44,7 +44,7 @@ def add(connection: Connection, objects: Objects, folder: Path, actor: Actor, no
         reference = _reference(manifest, folder)
     except (ManifestError, DecodeError) as error:
         raise CatalogueError(str(error), error.hint or "make the bundle again by its recipe") from error
-    known = _find(connection, manifest.name, manifest.version)
+    known = _find(connection, actor.tenant, manifest)
     if known is not None and known.digest != digest:
         message = (
             f"{manifest.name} {manifest.version} is in the catalogue as {known.digest[:12]}, this is {digest[:12]}"
@@ -59,11 +59,11 @@ def add(connection: Connection, objects: Objects, folder: Path, actor: Actor, no
         manifest.name, manifest.version, digest, manifest.task, "" if reference is None else reference.digest, card,
         now_us, actor.name,
     )  # fmt: skip
-    values = msgspec.structs.asdict(release)
+    values = {**msgspec.structs.asdict(release), "tenant": actor.tenant}
     insert_rows(connection, bundles, tuple(values), [tuple(values.values())])
     if reference is not None:
-        row = (reference.digest, reference.canonical())
-        insert_rows(connection, references, ("digest", "body"), [row], past_known=True)
+        row = (reference.digest, actor.tenant, reference.canonical())
+        insert_rows(connection, references, ("digest", "tenant", "body"), [row], past_known=True)
     entry = Entry("bundle added", f"{manifest.name} {manifest.version}", detail={"digest": digest})
     audit.append(connection, actor, entry, now_us)
     return release
@@ -78,8 +78,10 @@ def releases(connection: Connection) -> list[Release]:
 _RELEASES = select(*(bundles.c[name] for name in Release.__struct_fields__))
 
 
-def _find(connection: Connection, name: str, version: str) -> Release | None:
-    query = _RELEASES.where(bundles.c.name == name, bundles.c.version == version)
+def _find(connection: Connection, tenant: str, manifest: Manifest) -> Release | None:
+    query = _RELEASES.where(
+        bundles.c.tenant == tenant, bundles.c.name == manifest.name, bundles.c.version == manifest.version
+    )
     row = connection.execute(query).one_or_none()
     return None if row is None else Release(*row)
 

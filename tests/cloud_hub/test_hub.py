@@ -1,7 +1,9 @@
 """A whole hub: processes, broker, kills."""
 
+import contextlib
 import random
 import signal
+import socket
 import threading
 import time
 import urllib.request
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from cloud_hub.telemetry.broker import MAX_PAYLOAD_BYTES
+from edge_protocol import topics
 from edge_protocol.codes import Stream
 from edge_protocol.messages import Metrics, Started
 from tests.cloud_hub.hubs import HubProcess, cloud_hub, connects, drain
@@ -139,6 +143,41 @@ def test_enrolment_while_the_hub_runs_counts_at_once(hub: HubProcess) -> None:
 
     assert drain(new)
     new.link.close()
+
+
+def test_a_message_as_large_as_the_broker_carries_does_not_stop_the_hub(hub: HubProcess) -> None:
+    """
+    The hub's connection survives the largest message that any stranger can get through its broker.
+    """
+    key = hub.enrol("press-1")
+    serving = hub.start()
+    host, port = serving["broker_v3"].removeprefix("mqtt://").split(":")
+    with socket.create_connection((host, int(port)), 20) as stranger:
+        stranger.sendall(packet(0x10, b"\0\4MQTT\4\2\0\x3c\0\1s"))
+        assert stranger.recv(4)[:2] == b"\x20\x02"
+        topic = topics.up("press-1", "verdicts").encode()
+        for size in (MAX_PAYLOAD_BYTES - 200, MAX_PAYLOAD_BYTES + 200_000):
+            with contextlib.suppress(ConnectionError):
+                stranger.sendall(packet(0x30, len(topic).to_bytes(2, "big") + topic + bytes(size)))
+        # The broker takes the first and ends the connection at the second, in order or by a reset.
+        stranger.settimeout(20)
+        with contextlib.suppress(ConnectionResetError):
+            assert stranger.recv(1) == b""
+
+    gateway = hub.gateway("press-1", key, serving["broker"])
+    gateway.judge(100)
+
+    assert drain(gateway)
+
+
+def packet(kind: int, body: bytes) -> bytes:
+    """An MQTT packet: kind, length in groups of seven bits, body."""
+    size, length = len(body), b""
+    while True:
+        size, digit = divmod(size, 128)
+        length += bytes([digit | (0x80 if size else 0)])
+        if not size:
+            return bytes([kind]) + length + body
 
 
 @pytest.mark.slow

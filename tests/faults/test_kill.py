@@ -66,15 +66,17 @@ def unaccounted(gateway: Gateway) -> dict[tuple[int, str], tuple[Any, Any]]:
     }
 
 
+# Without the second output hundreds of verdicts wait in the ring for their commit; with it each is committed at once.
+@pytest.mark.parametrize("outputs", ['["journal"]', '["journal", "safe"]'])
 @pytest.mark.parametrize(("kills", "seed"), ROUNDS)
-def test_after_any_kill_each_trigger_has_one_verdict(tmp_path: Path, kills: int, seed: int) -> None:
+def test_after_any_kill_each_trigger_has_one_verdict(tmp_path: Path, kills: int, seed: int, outputs: str) -> None:
     """
     Killed again and again at any moment: verdicts = triggers, none twice, none changed on its way between line and
     record, the line told each at most once, and every number of every stream is there.
     """
     rng = random.Random(seed)  # noqa: S311 (a nemesis, no secret)
     gateway = Gateway(tmp_path, rate_hz=RATE_HZ, more=SAFE)
-    gateway.toml = gateway.toml.replace('["journal"]', '["journal", "safe"]')
+    gateway.toml = gateway.toml.replace('["journal"]', outputs)
     gateway.write()
 
     for _ in range(kills):

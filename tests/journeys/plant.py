@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, redirect_stdout, suppress
@@ -54,6 +55,10 @@ class Plant:
         with redirect_stdout(out), suppress(SystemExit):
             main([*arguments, "--json"])
         return json.loads(out.getvalue())
+
+    def freeze_hub(self) -> None:
+        """The hub stands still while its broker goes on taking what it is sent."""
+        self.hub.process.send_signal(signal.SIGSTOP)
 
     def kill_hub(self) -> None:
         """Kill the hub, and start it again. Its broker ends with it."""

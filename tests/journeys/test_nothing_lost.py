@@ -23,8 +23,8 @@ def prove(plant: Plant) -> None:
 
 def test_a_cut_a_dead_gateway_and_a_dead_hub_lose_nothing(tmp_path: Path) -> None:
     """
-    One gateway loses its network and goes on, the other is killed, the hub is killed with its broker: when all are
-    back everything arrives, once.
+    One gateway loses its network and goes on, the other is killed, the hub stands still while its broker takes batches
+    and is then killed with it: when all are back everything arrives, once.
     """
     with a_plant(tmp_path, rate_hz=40) as plant:
         plant.judge(20)
@@ -33,6 +33,8 @@ def test_a_cut_a_dead_gateway_and_a_dead_hub_lose_nothing(tmp_path: Path) -> Non
         plant.judge(60)
         cut_off = len(plant.archived("press-2"))
         waiting = plant.gateways["press-2"].triggers() - cut_off
+        plant.freeze_hub()
+        plant.judge(60)
         plant.kill_hub()
         plant.come_to_rest()
 

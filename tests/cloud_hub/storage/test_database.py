@@ -50,6 +50,15 @@ def test_a_reader_sees_one_moment(database: Database) -> None:
     assert names(database) == ["press-1"]
 
 
+def test_a_fault_of_the_caller_is_not_the_databases(database: Database) -> None:
+    """
+    An error that is not the database's goes through both doors as it is.
+    """
+    for door in (database.reading, database.writing):
+        with pytest.raises(BrokenPipeError), door():
+            raise BrokenPipeError
+
+
 def test_what_is_committed_is_synced(sqlite: Database) -> None:
     """
     SQLite writes ahead and syncs at each commit: a receipt follows no other kind.

@@ -38,3 +38,14 @@ def test_what_is_answered_is_among_what_is_committed() -> None:
 
     assert len(short.committed) <= MAX_RANGES
     assert {(501, 501), (777, 777), (1, 1), (1999, 1999)} <= set(short.committed)
+
+
+def test_more_conflicts_than_fit_leave_their_rows_with_the_gateway() -> None:
+    """
+    Of a thousand conflicts some are named and none of the others may be deleted.
+    """
+    short = bounded(Answer("g", 1, "verdicts", ((1, 2000),), EVERY_OTHER, ((1, 2000),)))
+
+    deletable = ranges.subtract(ranges.intersect(short.answers, short.committed), short.conflicts)
+    assert ranges.intersect(deletable, EVERY_OTHER) == ()
+    assert len(short.conflicts) == MAX_RANGES

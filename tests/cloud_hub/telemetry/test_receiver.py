@@ -91,6 +91,7 @@ def test_nothing_is_answered_that_is_not_committed(bench, monkeypatch: pytest.Mo
     assert (gateway.receipts, count(bench.database, verdicts)) == ([], 0)
     bench.work()
 
+    assert not bench.receiver.is_stuck
     assert (len(gateway.receipts), count(bench.database, verdicts)) == (1, 10)
 
 
@@ -375,3 +376,18 @@ def test_the_totals_are_the_rows(bench) -> None:
         gateway.send_state()
     bench.work()
     assert all(balanced(bench.database, gateway.name) for gateway in gateways_)
+
+
+def test_small_letters_with_many_rows_are_taken_a_few_at_a_time(bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    One transaction holds no more rows than fit, however many a letter unfolds to.
+    """
+    monkeypatch.setattr("cloud_hub.telemetry.receiver.MAX_ROWS", 250)
+    gateway = bench.gateway()
+    gateway.judge(1000)
+    gateway.send_held(rows=100)
+
+    bench.work()
+
+    assert bench.tally.values()["transactions"] == 4
+    assert gateway.stock(VERDICTS).held == ()

@@ -1,6 +1,7 @@
 """What people look at."""
 
 import pytest
+from sqlalchemy import text
 
 from cloud_hub.telemetry.events import describe
 from cloud_hub.telemetry.views import fleet, gateway, recent_events, recent_verdicts, verdict_series
@@ -113,6 +114,28 @@ def test_recent_verdicts_are_the_last_that_arrived(bench) -> None:
         12.3,
     )
     assert (found[0].reason, found[0].bundle, found[0].version) == ("NONE", "surface-anomaly", "1.0.0")
+
+
+def test_people_can_ask_for_verdicts_in_words(bench) -> None:
+    """
+    The view joins what belongs together and says verdict and reason in words; an unknown number stays a number.
+    """
+    press = bench.gateway()
+    press.judge(2)
+    press.judge(1, verdict=77)
+    press.send_held()
+    bench.work()
+
+    with bench.database.reading() as connection:
+        rows = connection.execute(text("SELECT * FROM verdict_list ORDER BY seq")).mappings().all()
+
+    first = dict(rows[0])
+    assert {name: first[name] for name in ("gateway", "site", "line", "pipeline", "verdict", "reason", "part")} == {
+        "gateway": "press-1", "site": "berlin", "line": "press", "pipeline": "seal", "verdict": "OK", "reason": "NONE",
+        "part": "part-1",
+    }  # fmt: skip
+    assert float(first["latency_ms"]) == 12.3
+    assert [row["verdict"] for row in rows] == ["OK", "OK", "77"]
 
 
 def test_a_series_has_every_bucket(bench) -> None:

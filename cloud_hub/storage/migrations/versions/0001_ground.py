@@ -233,6 +233,7 @@ def _findings() -> None:
         sa.Column("stream", sa.Text(), autoincrement=False, nullable=False),
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("tenant", sa.Text(), server_default="default", nullable=False),
+        sa.Column("batch_id", sa.BigInteger(), nullable=False),
         sa.Column("pipeline", sa.Text(), server_default="", nullable=False),
         sa.Column("bundle", sa.Text(), server_default="", nullable=False),
         sa.Column("reference", sa.Text(), server_default="", nullable=False),
