@@ -60,9 +60,27 @@ FROM cursors, json_each(cursors.totals) pipelines, json_each(pipelines.value) co
 GROUP BY pipelines.key, counts.key;
 """
 
+_UPDATES = """
+CREATE TABLE floors (kind TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (kind, name)) STRICT, WITHOUT ROWID;
+CREATE TABLE slots (
+    pipeline TEXT PRIMARY KEY, digest TEXT NOT NULL, bundle TEXT NOT NULL, version TEXT NOT NULL,
+    previous TEXT NOT NULL, phase TEXT NOT NULL, since_us INTEGER NOT NULL, starts INTEGER NOT NULL,
+    rollout TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE refused (
+    pipeline TEXT, digest TEXT, refusal TEXT NOT NULL, detail TEXT NOT NULL, at_us INTEGER NOT NULL,
+    PRIMARY KEY (pipeline, digest)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE updates (
+    id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, pipeline TEXT NOT NULL, step TEXT NOT NULL, bundle TEXT NOT NULL,
+    version TEXT NOT NULL, digest TEXT NOT NULL, rollout TEXT NOT NULL, refusal TEXT NOT NULL, detail TEXT NOT NULL,
+    actor TEXT NOT NULL
+) STRICT;
+"""
+
 _FIRST_STREAMS = ("events", "drift", "outcomes", "metrics", "captures")
 
-MIGRATIONS = (_TABLES + "".join(_RECORDS.replace("records", stream) for stream in _FIRST_STREAMS) + _VIEW,)
+MIGRATIONS = (_TABLES + "".join(_RECORDS.replace("records", stream) for stream in _FIRST_STREAMS) + _VIEW, _UPDATES)
 
 WORDS = tuple(
     (kind, int(word), word.name) for kind, words in (("verdict", Verdict), ("reason", Reason)) for word in words

@@ -32,6 +32,12 @@ Name: TypeAlias = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,39}\Z")]
 
 GatewayId: TypeAlias = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,40}\Z")]
 
+Digest: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+"""A SHA-256 in hex."""
+
+BLOCK_BYTES = 64 * 1024
+MAX_WANT_BYTES = 16 * BLOCK_BYTES
+
 T = TypeVar("T")
 
 
@@ -85,6 +91,12 @@ class PipelineState(msgspec.Struct, frozen=True):
     p50_ms: Finite = 0.0
     p99_ms: Finite = 0.0
     ready: bool = False
+    wanted: Text = ""
+    """Digest of what this pipeline should run and does not yet, or was refused."""
+    step: Text = ""
+    """Where that update stands: a step of `updates`."""
+    refusal: Text = ""
+    """Why it was refused or given back, by name."""
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,6 +124,29 @@ class GatewayState(Message, frozen=True, kw_only=True):
     pipelines: tuple[PipelineState, ...] = ()
     features: tuple[Text, ...] = ()
     config_digest: Text = ""
+    arch: Text = ""
+    cpu_flags: tuple[Text, ...] = ()
+    """Those that choose a variant; the hub assigns no bundle that has none for this processor."""
+
+
+class Want(Message, frozen=True, kw_only=True):
+    """`up/want`, signed: bytes `offset…offset + length` of an object, to be sent as blocks."""
+
+    sha256: Digest
+    offset: Natural
+    length: Annotated[int, Meta(ge=1, le=MAX_WANT_BYTES)]
+
+
+class Block(Message, frozen=True, kw_only=True):
+    """`down/block`: a piece of an object. Not signed: whoever wanted it knows the digest of the whole.
+
+    `total` is the length of the object; 0 says that the hub does not have it.
+    """
+
+    sha256: Digest
+    offset: Natural
+    total: Natural
+    data: bytes = b""
 
 
 class Link(Message, frozen=True, kw_only=True):
@@ -224,6 +259,23 @@ class Outcome(Record, frozen=True, kw_only=True, tag="outcome"):
     detail: Text = ""
 
 
+class Update(Record, frozen=True, kw_only=True, tag="update"):
+    """A step of a pipeline's update. `refusal` and `detail` say why, when it was refused or given back.
+
+    `digest`, `bundle` and `version` are what was wanted; empty when what came could not be trusted at all.
+    """
+
+    pipeline: Text
+    step: Text
+    bundle: Text = ""
+    version: Text = ""
+    digest: Text = ""
+    rollout: Text = ""
+    refusal: Text = ""
+    detail: Text = ""
+    actor: Text = ""
+
+
 class Pane(Record, frozen=True, kw_only=True, tag="pane"):
     """Exact counters of one pipeline between two cuts: `counts[signal]` on the edges of the reference `reference`."""
 
@@ -255,10 +307,10 @@ class _Kind(msgspec.Struct):
     kind: Name
 
 
-AnyRecord: TypeAlias = Gap | Started | Stopped | Uncertain | Fault | Label | Capture | Outcome | Pane | Metrics
+AnyRecord: TypeAlias = Gap | Started | Stopped | Uncertain | Fault | Label | Capture | Outcome | Update | Pane | Metrics
 KINDS: dict[str, type[Record]] = {
     str(record.__struct_config__.tag): record
-    for record in (Gap, Started, Stopped, Uncertain, Fault, Label, Capture, Outcome, Pane, Metrics)
+    for record in (Gap, Started, Stopped, Uncertain, Fault, Label, Capture, Outcome, Update, Pane, Metrics)
 }
 
 _encoder = msgspec.msgpack.Encoder()
