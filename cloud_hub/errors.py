@@ -6,6 +6,7 @@ HubError
 ├── ValueRefused     drop what was to be stored: it will never fit
 ├── EnrolmentError   refuse the request; nothing was signed
 ├── CatalogueError   refuse the bundle; nothing was added
+├── TrustError       refuse the key or what it signed; nothing was signed or kept
 ├── FactoryError     install what is missing or correct the recipe; no bundle was written
 └── BrokerError      free the port or install what is missing
 """
@@ -41,6 +42,10 @@ class EnrolmentError(HubError):
 
 class CatalogueError(HubError):
     """A bundle that is refused or not known."""
+
+
+class TrustError(HubError):
+    """A key, a signature or signed metadata that is not as it must be."""
 
 
 class FactoryError(HubError):
