@@ -11,6 +11,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
+from edge_protocol.bundle import MAX_MANIFEST_BYTES
 from edge_protocol.updates import Refusal, UpdateRefused
 
 KIND = "bundle"
@@ -20,7 +21,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 Version: TypeAlias = tuple[int, int, int]
 
-_PATH = re.compile(r"([a-z0-9-]{1,64})/((?:0|[1-9]\d{0,8})(?:\.(?:0|[1-9]\d{0,8})){2})/manifest\.json")
+_NUMBERS = r"(?:0|[1-9][0-9]{0,8})(?:\.(?:0|[1-9][0-9]{0,8})){2}"
+_VERSION = re.compile(_NUMBERS)
+_PATH = re.compile(rf"([a-z0-9-]{{1,64}})/({_NUMBERS})/manifest\.json")
 
 
 class Directed(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,20 +84,29 @@ def release_of(path: str) -> tuple[str, str]:
 
 
 def parse_version(version: str) -> Version:
-    """Three numbers that compare. Raises ValueError: not such a version."""
+    """Three numbers that compare.
+
+    Raises:
+        ValueError: not such a version.
+    """
+    if _VERSION.fullmatch(version) is None:
+        message = f"{version[:40]!r} is not a version"
+        raise ValueError(message)
     first, second, third = version.split(".")
     return int(first), int(second), int(third)
 
 
 def floors(models: Collection[Target]) -> dict[str, str]:
-    """The floor of each bundle name: the highest that any of its targets states. Targets of other kinds say nothing."""
+    """The floor of each bundle name: the highest that any of its targets states.
+
+    What is not understood states none: it cannot be run either, and the others still hold.
+    """
     found: dict[str, str] = {}
     for target in models:
-        custom = _custom(target, Published)
-        if custom is None or custom.kind != KIND or not custom.floor:
-            continue
-        name, _ = release_of(target.path)
-        found[name] = highest(found.get(name, ""), custom.floor)
+        match = _PATH.fullmatch(target.path)
+        published = _published(target)
+        if match is not None and published is not None and published.floor:
+            found[match[1]] = highest(found.get(match[1], ""), published.floor)
     return found
 
 
@@ -108,29 +120,31 @@ def is_below(version: str, floor: str) -> bool:
     return bool(floor) and parse_version(version) < parse_version(floor)
 
 
-def agree(
+def agree(  # noqa: PLR0917 (in the order of the rule)
     gateway: str,
     pipelines: Collection[str],
     director: Collection[Target],
-    models: Mapping[str, Target],
+    models: Mapping[str, Target | UpdateRefused],
     known_floors: Mapping[str, str],
+    models_version: int = 0,
 ) -> dict[str, Wanted | UpdateRefused]:
     """For each pipeline of this gateway that the director names: what it shall run, or why that is refused.
 
-    `models` are the targets of the publishers by path, `known_floors` the highest floors ever seen, per bundle name.
-    A pipeline that two targets name is refused; one that none names is left alone.
+    `models` are the targets of the publishers by path, or why one is not taken; `known_floors` the highest floors ever
+    seen, per bundle name; `models_version` the version of the publishers' snapshot that these are from. A pipeline
+    that two targets name is refused; one that none names is left alone.
     """
     result: dict[str, Wanted | UpdateRefused] = {}
     for target in sorted(director, key=lambda each: each.path):
-        custom = _custom(target, Directed)
-        if custom is not None and custom.kind != KIND:
+        if _kind_of(target) not in (KIND, None):
             continue
+        directed = _custom(target, Directed)
         ruling: Wanted | UpdateRefused
-        for pipeline in custom.pipelines if custom is not None else pipelines:
+        for pipeline in pipelines if directed is None else dict.fromkeys(directed.pipelines):
             if pipeline not in pipelines:
                 continue
             try:
-                ruling = _rule(gateway, pipeline, target, custom, models, known_floors)
+                ruling = _rule(gateway, pipeline, target, directed, models, known_floors, models_version)
             except UpdateRefused as refused:
                 ruling = refused
             if pipeline in result:
@@ -143,26 +157,53 @@ def _rule(  # noqa: PLR0917 (internal, in the order of the rule)
     gateway: str,
     pipeline: str,
     target: Target,
-    custom: Directed | None,
-    models: Mapping[str, Target],
+    directed: Directed | None,
+    models: Mapping[str, Target | UpdateRefused],
     known_floors: Mapping[str, str],
+    models_version: int,
 ) -> Wanted:
     name, version = release_of(target.path)
     what = f"{name} {version}"
-    if custom is None:
+    if directed is None:
         raise UpdateRefused(Refusal.INCOMPATIBLE, f"what the director says of {what} is not understood")
-    if custom.gateway != gateway:
-        raise UpdateRefused(Refusal.NOT_ADDRESSED, f"{what} is for {custom.gateway[:40]!r}, this is {gateway!r}")
+    if directed.gateway != gateway:
+        raise UpdateRefused(Refusal.NOT_ADDRESSED, f"{what} is for {directed.gateway[:40]!r}, this is {gateway!r}")
     published = models.get(target.path)
+    if isinstance(published, UpdateRefused):
+        raise UpdateRefused(published.refusal, published.detail)
+    if published is None and models_version < directed.models:
+        detail = f"{what} is in the publishers' set {directed.models}, here is {models_version}"
+        raise UpdateRefused(Refusal.STALE, detail)
     if published is None:
         raise UpdateRefused(Refusal.NOT_AGREED, f"no publisher has signed {what}")
     if (published.sha256, published.length) != (target.sha256, target.length):
         detail = f"{what} is {published.sha256[:12]} for its publisher and {target.sha256[:12]} for the director"
         raise UpdateRefused(Refusal.NOT_AGREED, detail)
+    if _published(published) is None:
+        raise UpdateRefused(Refusal.INCOMPATIBLE, f"what the publisher says of {what} is not understood")
     floor = known_floors.get(name, "")
     if is_below(version, floor):
         raise UpdateRefused(Refusal.BELOW_FLOOR, f"{what} is below the publisher's floor {floor}")
-    return Wanted(pipeline, name, version, target.sha256, target.length, custom.rollout)
+    if target.length > MAX_MANIFEST_BYTES:
+        detail = f"the manifest of {what} has {target.length} bytes, at most {MAX_MANIFEST_BYTES} are taken"
+        raise UpdateRefused(Refusal.TOO_LARGE, detail)
+    return Wanted(pipeline, name, version, target.sha256, target.length, directed.rollout)
+
+
+def _published(target: Target) -> Published | None:
+    """What the publisher says of a release; None when it is of another kind or not understood."""
+    published = _custom(target, Published)
+    if published is None or published.kind != KIND:
+        return None
+    if published.floor and _VERSION.fullmatch(published.floor) is None:
+        return None
+    return published
+
+
+def _kind_of(target: Target) -> object:
+    """The kind the director says a target is of; None when that is not understood."""
+    kind = target.custom.get("kind", KIND)
+    return kind if isinstance(kind, str) else None
 
 
 def _custom(target: Target, kind: type[T]) -> T | None:

@@ -22,6 +22,9 @@ MODELS = "models"
 DIRECTOR = "director"
 """The repository of one gateway: what each of its pipelines should run."""
 
+MARK = "x-repository"
+"""The field of a signed part that says to which repository it belongs: the same keys sign roles of both."""
+
 MAX_SET_BYTES = 16 * 1024 * 1024
 MAX_FILES = 4096
 _INLINE_BYTES = MAX_MESSAGE_BYTES - 1024
@@ -35,6 +38,14 @@ class Carried(Message, frozen=True, kw_only=True):
     body: bytes = b""
     sha256: Digest | None = None
     length: Annotated[Natural, Meta(le=MAX_SET_BYTES)] = 0
+
+
+def mark(repository: str, role: str, gateway: str) -> str:
+    """What `MARK` says in the signed part of `role`: root, timestamp, snapshot or targets. Others need none.
+
+    Without it a root of the director would pass for one of the publishers, and give the online key what is theirs.
+    """
+    return repository if repository == MODELS or role == "root" else f"{repository}/{gateway}"
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
@@ -54,11 +65,14 @@ def unpack(body: bytes) -> dict[str, bytes]:
             message = f"a metadata set of {size} bytes, at most {MAX_SET_BYTES} are taken"
             raise DecodeError(message)
         raw = zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_SET_BYTES, allow_extra_data=False)
+        if _count(raw) > MAX_FILES:
+            message = f"a metadata set holds at most {MAX_FILES} files"
+            raise DecodeError(message)
         files = msgspec.msgpack.decode(raw, type=dict[str, bytes])
     except (zstandard.ZstdError, msgspec.MsgspecError, RecursionError, ValueError, TypeError) as error:
         message = f"not a metadata set: {error}"
         raise DecodeError(message) from error
-    if len(files) > MAX_FILES or not all(map(_FILE.fullmatch, files)):
+    if not all(map(_FILE.fullmatch, files)):
         message = "a metadata set holds files that no repository has"
         raise DecodeError(message)
     return files
@@ -78,7 +92,13 @@ def carried(payload: bytes) -> Carried:
         DecodeError: not such a message.
     """
     message = decode(Carried, payload)
-    if bool(message.body) == bool(message.sha256):
+    if bool(message.body) == bool(message.sha256) or (message.sha256 and not message.length):
         problem = "a metadata message holds a set or its digest"
         raise DecodeError(problem)
     return message
+
+
+def _count(raw: bytes) -> int:
+    """How many entries a MessagePack map announces: a million tiny ones would take more memory than their bytes."""
+    wide = {0xDE: 2, 0xDF: 4}.get(raw[0], 0) if raw else 0
+    return int.from_bytes(raw[1 : 1 + wide]) if wide else 0
