@@ -188,10 +188,43 @@ Index(
 bundles = Table(
     "bundles", metadata,
     _key("digest"), _tenant(), _text("name"), _text("version"), _text("task"), _text("reference"), _text("card"),
-    _long("added_us"), _text("actor"),
+    _long("added_us"), _text("actor"), _text("publisher"), _text("floor"), _long("length", "0"),
     UniqueConstraint("tenant", "name", "version"),
 )  # fmt: skip
-"""Releases the hub knows. Manifest, card and reference lie in the object store by these digests."""
+"""Releases the hub knows. Manifest, card and reference lie in the object store by these digests.
+
+`publisher` has signed it, with this `floor`; empty where it was only put here, and then it cannot be rolled out.
+"""
+
+bundle_files = Table(
+    "bundle_files", metadata,
+    _key("bundle"), _key("name"), _tenant(), _text("sha256"), _long("length"),
+    Index(None, "sha256"),
+)  # fmt: skip
+"""The files of each release, its manifest among them: what a gateway may want."""
+
+publishers = Table(
+    "publishers", metadata,
+    _key("name"), _tenant(), _text("key_id"), _text("pem"),
+    Column("patterns", JSON, nullable=False, server_default="[]"),
+    _long("delegated_us"), Column("revoked_us", BigInteger),
+)  # fmt: skip
+"""Whose key signs for which bundle names, as the signed `targets` says. A name that was revoked is not given again."""
+
+trust_files = Table(
+    "trust_files", metadata,
+    _key("repository"), _key("gateway"), _key("role"), _key("version", BigInteger), _tenant(),
+    _long("at_us"), _long("expires_us"), Column("body", LargeBinary, nullable=False),
+    Index(None, "role", "expires_us"),
+)  # fmt: skip
+"""Signed metadata as it is carried. `gateway` is empty for `models` and for the root that all directors share."""
+
+assignments = Table(
+    "assignments", metadata,
+    _key("gateway"), _key("pipeline"), _tenant(), _text("digest"), _text("name"), _text("version"), _text("rollout"),
+    _long("at_us"),
+)  # fmt: skip
+"""What each pipeline should run, as the director of its gateway says."""
 
 references = Table("drift_references", metadata, _key("digest"), _tenant(), Column("body", LargeBinary, nullable=False))
 """What good parts looked like, by the digest that panes name: small, and needed in every judgement."""
