@@ -14,7 +14,7 @@ import zstandard
 from msgspec import Meta
 
 from edge_protocol.errors import DecodeError
-from edge_protocol.messages import MAX_MESSAGE_BYTES, Digest, Message, Natural, decode, encode
+from edge_protocol.messages import MAX_MESSAGE_BYTES, Digest, Message, decode, encode
 
 MODELS = "models"
 """The repository of the publishers: what may exist, and the floors."""
@@ -37,7 +37,7 @@ class Carried(Message, frozen=True, kw_only=True):
 
     body: bytes = b""
     sha256: Digest | None = None
-    length: Annotated[Natural, Meta(le=MAX_SET_BYTES)] = 0
+    length: Annotated[int, Meta(ge=0, le=MAX_SET_BYTES)] = 0
 
 
 def mark(repository: str, role: str, gateway: str) -> str:

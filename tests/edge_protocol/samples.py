@@ -3,6 +3,7 @@
 from edge_protocol import messages as m
 from edge_protocol.batch import Batch, Context, RecordRow, VerdictRow
 from edge_protocol.codes import ClockState, Verdict
+from edge_protocol.metadata import Carried
 
 TIME = m.Time("b007", 3, 1_767_225_600_000_000, 42_000_000, ClockState.BEHIND)
 
@@ -17,6 +18,10 @@ RECORDS: dict[str, m.AnyRecord] = {
         epoch=7, trigger=8, pipeline="surface", digest="ab" * 32, length=100, reason="ng", inclusion_probability=0.25
     ),
     "outcome": m.Outcome(epoch=7, trigger=8, output="plc", ok=False, latency_us=900, detail="refused"),
+    "update": m.Update(
+        pipeline="surface", step="refused", bundle="surface-anomaly", version="1.2.0", digest="cd" * 32, rollout="r-7",
+        refusal="SelfTestFailed", detail="normalise: -2.1, expected 0.4", actor="eva",
+    ),
     "pane": m.Pane(
         pipeline="surface", bundle="cd" * 32, reference="ef" * 32, opened_us=1, closed_us=2, n=6,
         counts={"luma_mean": (1, 2, 3, 0), "sharpness": (6, 0)},
@@ -44,12 +49,29 @@ MESSAGES: dict[str, m.Message] = {
         streams=(m.StreamAccount(7, "verdicts", 10, ((9, 10),), ((6, 7),)),),
         pipelines=(
             m.PipelineState(
-                "surface", "surface-anomaly", "1.0.0", "cd" * 32, "u8s8-vnni", 10, {"OK": 9, "NG": 1}, 11.5, 20.25, True
+                "surface",
+                "surface-anomaly",
+                "1.0.0",
+                "cd" * 32,
+                "u8s8-vnni",
+                10,
+                {"OK": 9, "NG": 1},
+                11.5,
+                20.25,
+                True,
+                "ab" * 32,
+                "refused",
+                "SelfTestFailed",
             ),
         ),
         features=("image-anomaly",),
         config_digest="01" * 32,
+        arch="x86_64",
+        cpu_flags=("avx2", "avx512_vnni"),
     ),
+    "want": m.Want(sha256="ab" * 32, offset=65536, length=131072),
+    "block": m.Block(sha256="ab" * 32, offset=65536, total=65540, data=b"tail"),
+    "carried": Carried(body=b"set", sha256="ab" * 32, length=3),
 }
 
 BATCHES: dict[str, Batch] = {

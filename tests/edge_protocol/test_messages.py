@@ -53,6 +53,15 @@ def test_unknown_fields_are_skipped(name):
     assert _decode(name, later) == ALL[name]
 
 
+def test_what_an_older_gateway_says_is_understood():
+    """A state of the first version lacks the fields that came later: they have their defaults."""
+    first = bytes.fromhex((GOLDEN / "state-0.1.hex").read_text())
+
+    state = messages.decode(GatewayState, first)
+
+    assert (state.gateway, state.arch, state.pipelines[0].wanted) == ("press-1", "", "")
+
+
 def test_unknown_kinds_are_kept_as_they_came():
     """A record of a kind that is not known here is kept with its bytes, not refused."""
     raw = msgspec.msgpack.encode({"kind": "weather", "degrees": 21, "sky": ["blue"]})

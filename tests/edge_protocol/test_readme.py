@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 import edge_protocol
-from edge_protocol import batch, bundle, codes, counters, envelope, messages, statistics, topics
+from edge_protocol import agreement, batch, bundle, codes, counters, envelope, messages, metadata, statistics, topics
+from edge_protocol.updates import CURES, PASSING, Refusal, Step
 
 README = (Path(edge_protocol.__file__).parent / "README.md").read_text()
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in README.splitlines() if line.startswith("| ")]
@@ -20,7 +21,12 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "time": messages.Time,
     "stream-account": messages.StreamAccount,
     "pipeline-state": messages.PipelineState,
+    "want": messages.Want,
+    "block": messages.Block,
+    "carried": metadata.Carried,
     **messages.KINDS,
+    "published": agreement.Published,
+    "directed": agreement.Directed,
     "context": batch.Context,
     "manifest": bundle.Manifest,
     "file": bundle.File,
@@ -88,6 +94,18 @@ def test_findings_are_specified():
     assert [row[0] for row in _table("finding")] == [state.value for state in codes.FindingState]
 
 
+def test_steps_of_an_update_are_specified_in_their_order():
+    """Each step has its row."""
+    assert [row[0] for row in _table("step")] == [step.value for step in Step]
+
+
+def test_refusals_are_specified_with_their_cures():
+    """Each refusal stands with what to do about it, word for word as the program says it."""
+    real = [[word.value, "yes" if word in PASSING else "no", CURES[word]] for word in Refusal]
+
+    assert _table("refusal") == real
+
+
 def test_arrays_are_specified_place_by_place():
     """The places of envelope and batch are those of the structs that are written."""
     places = [cells[1].strip("`") for cells in ROWS if cells[0].isdigit()]
@@ -115,6 +133,11 @@ def test_columns_are_specified_with_their_widths():
         f"1…{counters.MAX_EDGES} float",
         f"Below {statistics.MIN_COUNT} live samples",
         f"PSI ≥ {statistics.PSI_DRIFT}",
+        f"1…{messages.MAX_WANT_BYTES}, bytes",
+        f"blocks of {messages.BLOCK_BYTES} bytes",
+        f"0…{metadata.MAX_SET_BYTES}, bytes",
+        f"at most {metadata.MAX_FILES} files and {metadata.MAX_SET_BYTES // 2**20} MiB",
+        f"holds `{metadata.MARK}`",
         f"`press-1` → `{topics.shard_of('press-1')}`",
         f"`{envelope.ED25519}` or `{envelope.ECDSA_P256}`",
         *(f"`{feature}`" for feature in sorted(bundle.FEATURES)),
