@@ -6,7 +6,7 @@ loss of what was not yet synced. Nothing else in the agent writes such files, an
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,15 +22,17 @@ class Kind(StrEnum):
 
     MAKE_FOLDER = "make-folder"
     WRITE = "write"
+    LINK = "link"
     SYNC_FILE = "sync-file"
     RENAME = "rename"
     REMOVE = "remove"
+    CLEAR_FOLDER = "clear-folder"
     SYNC_FOLDER = "sync-folder"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One step on the disk. `target` is where a rename leads; `data` and `mode` are a write's."""
+    """One step on the disk. `target` is where a rename or a link leads; `data` and `mode` are a write's."""
 
     kind: Kind
     path: Path
@@ -59,6 +61,50 @@ def write_file(path: Path, data: bytes, mode: int = 0o644, *, record: Recorder |
         ),
         record,
     )
+
+
+def finish_file(draft: Path, path: Path, *, record: Recorder | None = None) -> None:
+    """Put what was written piece by piece into `draft` at `path`, in the same folder: whole or not at all."""
+    operations = (
+        Operation(Kind.SYNC_FILE, draft),
+        Operation(Kind.RENAME, draft, target=path),
+        Operation(Kind.SYNC_FOLDER, path.parent),
+    )
+    _run(operations, record)
+
+
+def write_folder(
+    path: Path, files: Mapping[str, bytes], links: Mapping[str, Path], *, record: Recorder | None = None
+) -> None:
+    """A new folder at `path` with `files` by name and hard links to files that are on disk: whole or not at all.
+
+    Raises:
+        OSError: as the system says it; there is no `path` then.
+    """
+    draft = path.with_name(f".{path.name}.new")
+    names = {draft / name: name for name in (*files, *links)}
+    inner = dict.fromkeys(parent for each in names for parent in reversed(each.parents) if parent.is_relative_to(draft))
+    operations = [Operation(Kind.CLEAR_FOLDER, draft), *(Operation(Kind.MAKE_FOLDER, each) for each in inner)]
+    for place, name in names.items():
+        if name in files:
+            operations += [Operation(Kind.WRITE, place, data=files[name]), Operation(Kind.SYNC_FILE, place)]
+        else:
+            operations.append(Operation(Kind.LINK, links[name], target=place))
+    operations += [Operation(Kind.SYNC_FOLDER, each) for each in reversed(inner)]
+    operations += [Operation(Kind.RENAME, draft, target=path), Operation(Kind.SYNC_FOLDER, path.parent)]
+    _run(tuple(operations), record)
+
+
+def remove_folder(path: Path, *, record: Recorder | None = None) -> None:
+    """Delete the folder `path` with all in it: under its own name it is whole or not there."""
+    grave = path.with_name(f".{path.name}.old")
+    operations = (
+        Operation(Kind.CLEAR_FOLDER, grave),
+        Operation(Kind.RENAME, path, target=grave),
+        Operation(Kind.SYNC_FOLDER, path.parent),
+        Operation(Kind.CLEAR_FOLDER, grave),
+    )
+    _run(operations, record)
 
 
 def make_folder(path: Path, *, record: Recorder | None = None) -> None:
@@ -119,6 +165,16 @@ def _write(operation: Operation) -> None:
         stream.write(operation.data)
 
 
+def _link(operation: Operation) -> None:
+    if operation.target is not None:
+        operation.target.hardlink_to(operation.path)
+
+
+def _clear_folder(operation: Operation) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(operation.path)
+
+
 def _rename(operation: Operation) -> None:
     if operation.target is not None:
         operation.path.replace(operation.target)
@@ -139,8 +195,10 @@ def _sync(operation: Operation) -> None:
 _DO: dict[Kind, Callable[[Operation], None]] = {
     Kind.MAKE_FOLDER: _make_folder,
     Kind.WRITE: _write,
+    Kind.LINK: _link,
     Kind.SYNC_FILE: _sync,
     Kind.RENAME: _rename,
     Kind.REMOVE: _remove,
+    Kind.CLEAR_FOLDER: _clear_folder,
     Kind.SYNC_FOLDER: _sync,
 }

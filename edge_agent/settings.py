@@ -81,6 +81,15 @@ class Monitoring(Table, frozen=True, kw_only=True):
     pane_s: Annotated[Positive, Meta(description="age at which it is closed with fewer")] = 300.0
 
 
+class Updates(Table, frozen=True, kw_only=True):
+    """Models that come from the hub: what they may take, and how a new one proves itself on the line."""
+
+    max_mb: Annotated[int, Meta(ge=1, le=65_536, description="largest release this gateway takes")] = 512
+    self_test_s: Annotated[Positive, Meta(description="longest the self-test of a release may last")] = 120.0
+    probation_verdicts: Annotated[int, Meta(ge=1, le=100_000, description="verdicts a new model must give")] = 200
+    probation_s: Annotated[Positive, Meta(description="time it must judge, whatever it gives in it")] = 60.0
+
+
 class FolderSource(Table, frozen=True, kw_only=True, tag="folder", tag_field="kind"):
     """Files that appear in a folder: pictures, or .npy windows. The part is named by the file."""
 
@@ -180,6 +189,7 @@ class Tables(Table, frozen=True, kw_only=True):
     store: Annotated[Store, Meta(description="[store]: the database of records")] = Store()
     serving: Annotated[Serving, Meta(description="[serving]: metrics and health over local HTTP")] = Serving()
     monitoring: Annotated[Monitoring, Meta(description="[monitoring]: counters that show drift")] = Monitoring()
+    updates: Annotated[Updates, Meta(description="[updates]: models that come from the hub")] = Updates()
     sources: Annotated[tuple[Source, ...], Meta(description="[[sources]]: where samples come from")] = ()
     triggers: Annotated[tuple[Trigger, ...], Meta(description="[[triggers]]: what says that a part is there")] = ()
     pipelines: Annotated[tuple[Pipeline, ...], Meta(description="[[pipelines]]: models at work")] = ()

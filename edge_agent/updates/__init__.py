@@ -1,0 +1,1 @@
+"""A release arrives and proves itself: trust, objects, slots, self-test, activation, probation."""
