@@ -5,7 +5,7 @@ Pure: keys, versions and times come in, bytes go out. It knows no folder, no dat
 
 import datetime as dt
 import fnmatch
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -28,6 +28,7 @@ from tuf.api.serialization import DeserializationError, SerializationError
 from tuf.api.serialization.json import JSONSerializer
 
 from cloud_hub.errors import TrustError
+from edge_protocol import metadata
 from edge_protocol.agreement import Target
 from edge_protocol.envelope import PrivateKey, PublicKey
 
@@ -95,9 +96,9 @@ def key_name(key: PublicKey) -> str:
     return _public(key).keyid
 
 
-def make_root(keys: Keys, stamp: Stamp, signers: Iterable[PrivateKey]) -> bytes:
+def make_root(keys: Keys, stamp: Stamp, mark: str, signers: Iterable[PrivateKey]) -> bytes:
     """A root, signed by some of its own keys and, after the first version, by those of the one before."""
-    root = Root(stamp.version, expires=_time(stamp.expires_us), consistent_snapshot=True)
+    root = Root(stamp.version, expires=_time(stamp.expires_us), consistent_snapshot=True, **_marked(mark))
     for key in keys.root:
         root.add_key(_public(key), ROOT)
     root.roles[ROOT].threshold = ROOT_THRESHOLD
@@ -107,26 +108,28 @@ def make_root(keys: Keys, stamp: Stamp, signers: Iterable[PrivateKey]) -> bytes:
     return _sign(root, signers)
 
 
-def make_listing(listing: Listing, signer: PrivateKey) -> bytes:
-    """The metadata of a `targets` role, of a publisher's or of the top one."""
+def make_listing(listing: Listing, mark: str, signer: PrivateKey) -> bytes:
+    """The metadata of a `targets` role, of the top one or of a publisher's; the latter needs no mark."""
     signed = Targets(
         listing.stamp.version,
         expires=_time(listing.stamp.expires_us),
         targets={target.path: _target_file(target) for target in listing.targets},
         delegations=_delegations(listing.delegations) if listing.delegations else None,
+        **_marked(mark),
     )
     return _sign(signed, [signer])
 
 
-def make_snapshot(roles: Mapping[str, bytes], stamp: Stamp, signer: PrivateKey) -> bytes:
+def make_snapshot(roles: Mapping[str, bytes], stamp: Stamp, mark: str, signer: PrivateKey) -> bytes:
     """The snapshot that names exactly these files of roles."""
     meta = {f"{role}.json": _meta_file(raw) for role, raw in sorted(roles.items())}
-    return _sign(Snapshot(stamp.version, expires=_time(stamp.expires_us), meta=meta), [signer])
+    return _sign(Snapshot(stamp.version, expires=_time(stamp.expires_us), meta=meta, **_marked(mark)), [signer])
 
 
-def make_timestamp(snapshot: bytes, stamp: Stamp, signer: PrivateKey) -> bytes:
+def make_timestamp(snapshot: bytes, stamp: Stamp, mark: str, signer: PrivateKey) -> bytes:
     """The timestamp that names this snapshot."""
-    signed = Timestamp(stamp.version, expires=_time(stamp.expires_us), snapshot_meta=_meta_file(snapshot))
+    named = _meta_file(snapshot)
+    signed = Timestamp(stamp.version, expires=_time(stamp.expires_us), snapshot_meta=named, **_marked(mark))
     return _sign(signed, [signer])
 
 
@@ -187,10 +190,14 @@ def verify_listing(raw: bytes, role: str, delegator: bytes) -> Listing:
     Raises:
         TrustError: not such metadata, a role that is not delegated, or not signed by its key.
     """
-    metadata = _open(raw, Targets)
+    signed = _open(raw, Targets)
     above = _open(delegator, Root).signed if role == TARGETS else _open(delegator, Targets).signed
-    _verified(lambda: above.verify_delegate(role, metadata.signed_bytes, metadata.signatures), role)
-    return _listing(metadata.signed)
+    _verified(lambda: above.verify_delegate(role, signed.signed_bytes, signed.signatures), role)
+    return _listing(signed.signed)
+
+
+def _marked(mark: str) -> dict[str, Any]:
+    return {"unrecognized_fields": {metadata.MARK: mark}} if mark else {}
 
 
 def _verified(check: Callable[[], None], what: str) -> None:
@@ -202,18 +209,18 @@ def _verified(check: Callable[[], None], what: str) -> None:
 
 
 def _sign(signed: Root | Targets | Snapshot | Timestamp, signers: Iterable[PrivateKey]) -> bytes:
-    metadata: Metadata[Any] = Metadata(signed)
+    made: Metadata[Any] = Metadata(signed)
     for key in signers:
-        metadata.sign(CryptoSigner(key, _public(key.public_key())), append=True)
-    return metadata.to_bytes(JSONSerializer(compact=True))
+        made.sign(CryptoSigner(key, _public(key.public_key())), append=True)
+    return made.to_bytes(JSONSerializer(compact=True))
 
 
 def _open(raw: bytes, kind: type[S]) -> Metadata[S]:
-    metadata = _parse(raw)
-    if not isinstance(metadata.signed, kind):
-        message = f"metadata of the role {metadata.signed.type} where {kind.__name__} is expected"
+    found = _parse(raw)
+    if not isinstance(found.signed, kind):
+        message = f"metadata of the role {found.signed.type} where {kind.__name__} is expected"
         raise TrustError(message, _DAMAGED)
-    return cast("Metadata[S]", metadata)
+    return cast("Metadata[S]", found)
 
 
 def _parse(raw: bytes) -> Metadata[Any]:
@@ -221,12 +228,12 @@ def _parse(raw: bytes) -> Metadata[Any]:
         message = f"{len(raw)} bytes of metadata, at most {MAX_METADATA_BYTES} are taken"
         raise TrustError(message, "split the publisher's bundles among several publishers")
     try:
-        metadata: Metadata[Any] = Metadata.from_bytes(raw)
-        _ = metadata.signed_bytes  # what cannot be written canonically cannot be verified
+        found: Metadata[Any] = Metadata.from_bytes(raw)
+        _ = found.signed_bytes  # what cannot be written canonically cannot be verified
     except (DeserializationError, SerializationError, ValueError, RecursionError) as error:
         message = f"not TUF metadata: {str(error)[:200]}"
         raise TrustError(message, _DAMAGED) from error
-    return metadata
+    return found
 
 
 def _listing(signed: Targets) -> Listing:
@@ -293,8 +300,3 @@ def _stamp(signed: Root | Targets | Snapshot | Timestamp) -> Stamp:
 
 def _time(at_us: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(at_us // 1_000_000, dt.UTC)
-
-
-def paths_of(targets: Collection[Target]) -> dict[str, Target]:
-    """Targets by path."""
-    return {target.path: target for target in targets}
