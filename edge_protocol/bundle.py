@@ -5,191 +5,74 @@ Reading and checking only; making a bundle is `cloud_hub.factory`'s work.
 """
 
 import hashlib
-import re
-from collections.abc import Iterator
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from edge_protocol.errors import ManifestError
+from edge_protocol.manifest import (
+    FEATURES,
+    MANIFEST,
+    SCHEMA,
+    VARIANTS,
+    AnomalyOutput,
+    Budget,
+    ClassOutput,
+    Expectation,
+    File,
+    Golden,
+    Head,
+    ImageInput,
+    InputContract,
+    Licence,
+    Manifest,
+    OperatingPoint,
+    OutputContract,
+    Variant,
+    WindowInput,
+    head_problems,
+    problems,
+)
 
-SCHEMA = 1
-MANIFEST = "manifest.json"
+__all__ = [
+    "FEATURES",
+    "MANIFEST",
+    "MAX_MANIFEST_BYTES",
+    "SCHEMA",
+    "VARIANTS",
+    "AnomalyOutput",
+    "Budget",
+    "ClassOutput",
+    "Expectation",
+    "File",
+    "Golden",
+    "ImageInput",
+    "InputContract",
+    "Licence",
+    "Manifest",
+    "OperatingPoint",
+    "OutputContract",
+    "Variant",
+    "WindowInput",
+    "canonical",
+    "check_files",
+    "digest",
+    "load",
+    "needed",
+    "parse",
+    "read",
+    "runs",
+    "why_not",
+]
+
 MAX_MANIFEST_BYTES = 1024 * 1024
-FEATURES = frozenset({"image-anomaly", "window-classification", "area-pyramid", "log-power-spectrum"})
-"""What a manifest of this schema may require of a gateway; anything else is refused by name."""
-
-VARIANTS = frozenset({"fp32", "u8s8-vnni", "u8s8-7bit", "s8s8-arm"})
 
 _FOLDER_HINT = "a bundle is a folder with a manifest.json; scripts/build_models makes two"
 _README_HINT = "compare it with the bundle section of edge_protocol/README.md"
 
 T = TypeVar("T")
-
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
-_FILE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*")
-_MAX_FILE_NAME = 200
-_MAX_PIXELS = 8192
-_MAX_WINDOW = 2**20
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class File(msgspec.Struct, frozen=True):
-    """A file of the bundle by content."""
-
-    sha256: str
-    length: int
-
-
-class ImageInput(msgspec.Struct, frozen=True, kw_only=True, tag="image", tag_field="kind"):
-    """How a picture becomes the tensor: decode → colour → ROI → geometry → (value - mean) / std → layout.
-
-    `mean` and `std` are per channel in the order of `colour`, in grey levels 0…255. `tensor` is the graph's input.
-    """
-
-    tensor: str
-    width: int
-    height: int
-    colour: Literal["rgb", "bgr", "gray"] = "rgb"
-    roi: tuple[int, int, int, int] | None = None
-    geometry: Literal["stretch", "letterbox", "crop"] = "stretch"
-    resize: Literal["area-pyramid", "area", "linear", "cubic"] = "area-pyramid"
-    pad_value: int = 0
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    layout: Literal["nchw", "nhwc"] = "nchw"
-    dtype: Literal["float32", "uint8"] = "float32"
-
-
-class WindowInput(msgspec.Struct, frozen=True, kw_only=True, tag="window", tag_field="kind"):
-    """How a window of a signal becomes the tensor: `length` values → features → (value - mean) / std.
-
-    `log-power-spectrum`: remove the mean, scale to unit deviation, Hann window, |rfft|², sum in `bands` equal bands,
-    natural logarithm of (1e-9 + power). `raw` passes the window. `mean` and `std` have one value per feature.
-    """
-
-    tensor: str
-    length: int
-    rate_hz: float
-    channel: str = "signal"
-    features: Literal["log-power-spectrum", "raw"] = "log-power-spectrum"
-    bands: int = 64
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-
-
-class AnomalyOutput(msgspec.Struct, frozen=True, kw_only=True, tag="image-anomaly", tag_field="kind"):
-    """Names of the graph's outputs: `map` [1,h,w] float32 distances, `score` [1] float32, higher is more anomalous."""
-
-    map: str = "map"
-    score: str = "score"
-
-
-class ClassOutput(msgspec.Struct, frozen=True, kw_only=True, tag="window-classification", tag_field="kind"):
-    """`probabilities` [1,k] float32 over `classes`; the score is the probability of class `anomalous`."""
-
-    classes: tuple[str, ...]
-    anomalous: str
-    probabilities: str = "probabilities"
-
-
-class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """score < accept → OK; score ≥ reject → NG; between → REVIEW. Equal thresholds leave no REVIEW."""
-
-    accept: float
-    reject: float
-
-
-class Expectation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a variant says of a golden: the verdict, the score, and probe values after each stage of the pipeline.
-
-    `margin` is the distance of the score to the nearest threshold; a gateway's score may differ by a quarter of it.
-    `stages` maps decode, geometry, normalise and engine to a few values at fixed places (`inference` says which).
-    """
-
-    verdict: Literal["OK", "NG", "REVIEW"]
-    score: float
-    margin: float
-    stages: dict[str, tuple[float, ...]] = {}
-
-
-class Golden(msgspec.Struct, frozen=True, kw_only=True):
-    """An input with known answers, raw as the source would deliver it: a picture's or a .npy window's bytes."""
-
-    file: str
-    expect: dict[str, Expectation]
-
-
-class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """The same model in another arithmetic, and what a gateway must have to run it well.
-
-    `arch` and `cpu_flags` are alternatives: one of each is needed, none where the list is empty.
-    """
-
-    name: str
-    file: str
-    cpu_flags: tuple[str, ...] = ()
-    arch: tuple[str, ...] = ()
-    provider: str = "CPUExecutionProvider"
-
-
-class Licence(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a part of the bundle comes from and under which terms: an SPDX id, or `not stated`."""
-
-    what: str
-    licence: str
-    origin: str = ""
-
-
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """What the bundle may take of a gateway; above it the self-test refuses."""
-
-    rss_mb: int = 256
-    latency_ms: float = 1000.0
-
-
-_TASKS = {"image-anomaly": (ImageInput, AnomalyOutput), "window-classification": (WindowInput, ClassOutput)}
-
-InputContract: TypeAlias = ImageInput | WindowInput
-OutputContract: TypeAlias = AnomalyOutput | ClassOutput
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """A model release. Unknown fields are ignored; what must be understood stands in `requires`."""
-
-    schema: int
-    name: str
-    version: str
-    task: Literal["image-anomaly", "window-classification"]
-    input: InputContract
-    output: OutputContract
-    operating_point: OperatingPoint
-    variants: tuple[Variant, ...]
-    files: dict[str, File]
-    goldens: tuple[Golden, ...] = ()
-    reference: str = ""
-    card: str = ""
-    requires: tuple[str, ...] = ()
-    budget: Budget = Budget()
-    objective: str = ""
-    capture: Literal["none", "ng", "sampled"] = "none"
-    retention_days: int = 0
-    licences: tuple[Licence, ...] = ()
-    lineage: dict[str, str] = {}
-
-    def variant(self, name: str) -> Variant:
-        """The variant called `name`.
-
-        Raises:
-            ManifestError: there is none.
-        """
-        for variant in self.variants:
-            if variant.name == name:
-                return variant
-        message = f"{self.name} {self.version} has no variant {name!r}"
-        raise ManifestError(message, f"it has {', '.join(v.name for v in self.variants)}")
 
 
 def digest(manifest: bytes) -> str:
@@ -212,22 +95,15 @@ def parse(raw: bytes) -> Manifest:
         message = f"the manifest has {len(raw)} bytes or more, at most {MAX_MANIFEST_BYTES} are taken"
         raise ManifestError(message)
     # The head first: a later schema, or a feature that is not known here, would fail below for a less helpful reason.
-    head = _decode(raw, _Head)
-    problem = next(_head_problems(head), None)
+    head = _decode(raw, Head)
+    problem = next(head_problems(head), None)
     if problem is None:
         manifest = _decode(raw, Manifest)
-        problem = next(_problems(manifest), None)
+        problem = next(problems(manifest), None)
     if problem is not None:
         message = f"{head.name[:64]!r} {head.version[:64]!r}: {problem}"
         raise ManifestError(message, _README_HINT)
     return manifest
-
-
-class _Head(msgspec.Struct, frozen=True, kw_only=True):
-    schema: int
-    name: str = ""
-    version: str = ""
-    requires: tuple[str, ...] = ()
 
 
 def _decode(raw: bytes, kind: type[T]) -> T:
@@ -238,13 +114,43 @@ def _decode(raw: bytes, kind: type[T]) -> T:
         raise ManifestError(message, _README_HINT) from error
 
 
-def check_files(manifest: Manifest, folder: Path) -> None:
-    """Compare `folder` with what the manifest names.
+def needed(manifest: Manifest, variant: str) -> tuple[str, ...]:
+    """The files a gateway needs to run `variant` and to prove it: its model, goldens, reference and card.
+
+    Raises:
+        ManifestError: there is no such variant.
+    """
+    names = (manifest.variant(variant).file, *(golden.file for golden in manifest.goldens))
+    return tuple(dict.fromkeys(filter(None, (*names, manifest.reference, manifest.card))))
+
+
+def runs(variant: Variant, arch: str, cpu_flags: Collection[str]) -> bool:
+    """Whether a processor runs `variant` as it should: its architecture, and one of the flags it asks for."""
+    return (
+        variant.provider == "CPUExecutionProvider"
+        and (not variant.arch or arch in variant.arch)
+        and (not variant.cpu_flags or not set(variant.cpu_flags).isdisjoint(cpu_flags))
+    )
+
+
+def why_not(manifest: Manifest, features: Collection[str], arch: str, cpu_flags: Collection[str]) -> str:
+    """Why a gateway with these features and this processor cannot run the bundle; nothing when it can."""
+    for feature in (manifest.task, *manifest.requires):
+        if feature not in features and not feature.startswith("x-"):
+            return f"it requires {feature}, which this gateway does not have"
+    if not any(runs(variant, arch, cpu_flags) for variant in manifest.variants):
+        names = ", ".join(variant.name for variant in manifest.variants)
+        return f"it has no variant for this {arch or 'unknown'} processor, only {names}"
+    return ""
+
+
+def check_files(manifest: Manifest, folder: Path, names: Collection[str] | None = None) -> None:
+    """Compare `folder` with what the manifest names: `names` of its files, or all, must be there as they should be.
 
     Raises:
         ManifestError: a file is missing, differs, or is there without being named.
     """
-    for name in manifest.files:
+    for name in manifest.files if names is None else names:
         _check_file(manifest.files[name], folder, name)
     entries = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
     present = {path.relative_to(folder).as_posix() for path in entries}
@@ -273,11 +179,11 @@ def _check_file(file: File, folder: Path, name: str) -> None:
         raise ManifestError(message, "the copy is damaged or was changed: fetch the bundle again")
 
 
-def load(folder: Path) -> tuple[Manifest, str]:
-    """The checked manifest of a bundle folder and the bundle's digest.
+def read(folder: Path) -> tuple[Manifest, str]:
+    """The manifest of a bundle folder, checked in itself, and the bundle's digest; `check_files` looks at the rest.
 
     Raises:
-        ManifestError: no manifest there, a wrong one, or files that differ from it.
+        ManifestError: no manifest there, or a wrong one.
     """
     try:
         with (folder / MANIFEST).open("rb") as file:
@@ -285,98 +191,15 @@ def load(folder: Path) -> tuple[Manifest, str]:
     except OSError as error:
         message = f"{folder} holds no bundle: {error.strerror}"
         raise ManifestError(message, _FOLDER_HINT) from error
-    manifest = parse(raw)
+    return parse(raw), digest(raw)
+
+
+def load(folder: Path) -> tuple[Manifest, str]:
+    """The manifest of a bundle folder and the bundle's digest, all its files checked.
+
+    Raises:
+        ManifestError: no manifest there, a wrong one, or files that differ from it.
+    """
+    manifest, found = read(folder)
     check_files(manifest, folder)
-    return manifest, digest(raw)
-
-
-def _head_problems(head: _Head) -> Iterator[str]:
-    if head.schema != SCHEMA:
-        yield f"schema: {head.schema} is not known here; this side reads schema {SCHEMA}, update it first"
-    for feature in head.requires:
-        if feature not in FEATURES and not feature.startswith("x-"):
-            yield f"requires: {feature!r} is not a feature that this side has; update it first"
-
-
-def _problems(manifest: Manifest) -> Iterator[str]:
-    if not _NAME.fullmatch(manifest.name):
-        yield "name: 1 to 64 of a-z, 0-9 and hyphen, hyphens inside only"
-    if not _VERSION.fullmatch(manifest.version):
-        yield "version: three numbers, as 1.2.0"
-    yield from _file_problems(manifest)
-    yield from _variant_problems(manifest)
-    yield from _contract_problems(manifest)
-    if manifest.budget.rss_mb <= 0 or manifest.budget.latency_ms <= 0:
-        yield "budget: rss_mb and latency_ms must be above zero"
-    if manifest.retention_days < 0:
-        yield "retention_days: must not be below zero"
-
-
-def _file_problems(manifest: Manifest) -> Iterator[str]:
-    for name, file in manifest.files.items():
-        if not _FILE.fullmatch(name) or len(name) > _MAX_FILE_NAME or name == MANIFEST:
-            yield f"files: {name[:_MAX_FILE_NAME]!r} is not a plain relative path of letters, digits and . _ - /"
-        if not _SHA256.fullmatch(file.sha256) or file.length < 0:
-            yield f"files: {name!r} needs a SHA-256 in hex and a length"
-    for variant in manifest.variants:
-        if variant.file not in manifest.files:
-            yield f"variants: file {variant.file!r} of {variant.name} is not listed under files"
-    for golden in manifest.goldens:
-        if golden.file not in manifest.files:
-            yield f"goldens: file {golden.file!r} is not listed under files"
-    for field, name in (("reference", manifest.reference), ("card", manifest.card)):
-        if name and name not in manifest.files:
-            yield f"{field}: file {name!r} is not listed under files"
-
-
-def _variant_problems(manifest: Manifest) -> Iterator[str]:
-    names = [variant.name for variant in manifest.variants]
-    if not names or len(set(names)) != len(names) or not VARIANTS.issuperset(names):
-        yield f"variants: one or more of {', '.join(sorted(VARIANTS))}, each once"
-    for golden in manifest.goldens:
-        if not set(golden.expect) <= set(names):
-            yield f"goldens: {golden.file!r} expects something of a variant that is not there"
-        if any(expectation.margin < 0 for expectation in golden.expect.values()):
-            yield f"goldens: {golden.file!r} has a margin below zero"
-
-
-def _contract_problems(manifest: Manifest) -> Iterator[str]:
-    if not manifest.operating_point.accept <= manifest.operating_point.reject:
-        yield "operating_point: accept must not be above reject"
-    if _TASKS[manifest.task] != (type(manifest.input), type(manifest.output)):
-        yield f"task: {manifest.task} does not go with this input or output"
-    if isinstance(manifest.output, ClassOutput):
-        classes = manifest.output.classes
-        if len(set(classes)) != len(classes) or manifest.output.anomalous not in classes:
-            yield f"output: classes must be there once each, and {manifest.output.anomalous!r} among them"
-    if isinstance(manifest.input, ImageInput):
-        yield from _image_problems(manifest.input)
-    else:
-        yield from _window_problems(manifest.input)
-
-
-def _image_problems(contract: ImageInput) -> Iterator[str]:
-    channels = 1 if contract.colour == "gray" else 3
-    if not (len(contract.mean) == len(contract.std) == channels) or min(contract.std) <= 0:
-        yield f"input: mean and std need {channels} values each, std above zero"
-    if not (0 < contract.width <= _MAX_PIXELS and 0 < contract.height <= _MAX_PIXELS):
-        yield f"input: width and height must lie between 1 and {_MAX_PIXELS}"
-    if not 0 <= contract.pad_value <= 255:
-        yield "input: pad_value is a grey level, 0 to 255"
-    if contract.roi is not None and (min(contract.roi) < 0 or min(contract.roi[2:]) == 0):
-        yield "input: roi is left, top, width and height in pixels, none below zero, width and height above"
-
-
-def _window_problems(contract: WindowInput) -> Iterator[str]:
-    spectrum = contract.features == "log-power-spectrum"
-    size = contract.bands if spectrum else contract.length
-    if not 2 <= contract.length <= _MAX_WINDOW or contract.rate_hz <= 0:
-        yield f"input: length must lie between 2 and {_MAX_WINDOW}, rate_hz above zero"
-    if spectrum and not 0 < contract.bands <= contract.length // 2:
-        yield "input: bands must lie between 1 and half of length"
-    if (
-        len(contract.mean) not in (0, size)
-        or len(contract.std) != len(contract.mean)
-        or min(contract.std, default=1) <= 0
-    ):
-        yield f"input: mean and std need {size} values each or none, std above zero"
+    return manifest, found

@@ -209,6 +209,9 @@ class _Session:
         self._awaited_mid: int | None = None
         self._give_up_s = math.inf
         self._client = self._make_client()
+        self._over = False
+        # No callback of paho's takes it, so whoever holds it may wait for paho.
+        self._using = threading.Lock()
 
     def run(self, stop: threading.Event) -> None:
         """Connect and stay until the connection ends, for whatever reason."""
@@ -224,21 +227,20 @@ class _Session:
             _log.info("no connection to %s: %s", self._dial.broker, error)
         finally:
             self.ready = False
-            if (sock := self._client.socket()) is not None:
-                sock.close()
-            # paho closes its other sockets when it is forgotten: do not hold each other beyond the end.
-            for name in self._callbacks():
-                setattr(self._client, name, None)
+            self._forget()
 
     def leave(self) -> None:
         """Say goodbye after what is already queued; `run` returns when that is said."""
         self._give_up_s = time.monotonic() + _CLOSE_S
-        self._client.disconnect()
+        with self._using:
+            if not self._over:
+                self._client.disconnect()
 
     def subscribe(self, topic_filter: str) -> None:
         """Ask for one more filter, if the connection is there to ask on."""
-        if self._client.is_connected():
-            self._client.subscribe(topic_filter, 1)
+        with self._using:
+            if not self._over and self._client.is_connected():
+                self._client.subscribe(topic_filter, 1)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool) -> bool:
         """Send one message if the window has room for it."""
@@ -247,10 +249,19 @@ class _Session:
             return False
         if not self._window.take():
             return False
-        if self._client.publish(topic, payload, 1, retain).rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-            return True
+        with self._using:
+            if not self._over and self._client.publish(topic, payload, 1, retain).rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return True
         self._window.free()
         return False
+
+    def _forget(self) -> None:
+        """Close every socket of paho's now: it holds two more than the connection, and closes them when collected."""
+        with self._using:
+            self._over = True
+            self._client._reset_sockets()  # noqa: SLF001 (nothing public does it)
+        for name in self._callbacks():
+            setattr(self._client, name, None)
 
     def _make_client(self) -> Client:
         dial, five = self._dial, self.protocol == MQTTProtocolVersion.MQTTv5

@@ -17,7 +17,7 @@ import onnxruntime as ort
 from edge_agent.durable import write_file
 from edge_agent.errors import InferenceError
 from edge_agent.inference.hardware import cpu_flags
-from edge_protocol.bundle import Manifest, Variant
+from edge_protocol.bundle import Manifest, Variant, runs
 from edge_protocol.codes import Reason
 
 Array = npt.NDArray[Any]
@@ -44,8 +44,7 @@ def choose_variant(manifest: Manifest, flags: frozenset[str], arch: str) -> Vari
     """
     for name in _PREFERENCE:
         for variant in manifest.variants:
-            runs = variant.provider == "CPUExecutionProvider" and (not variant.arch or arch in variant.arch)
-            if variant.name == name and runs and (not variant.cpu_flags or flags & set(variant.cpu_flags)):
+            if variant.name == name and runs(variant, arch, flags):
                 return variant
     message = f"{manifest.name} {manifest.version} has no variant for this {arch} processor"
     raise InferenceError(message, f"it has {', '.join(v.name for v in manifest.variants)}", Reason.NO_MODEL)

@@ -63,8 +63,10 @@ class Model:
             InferenceError: NO_MODEL: no bundle, a damaged one, or one that cannot run here.
         """
         try:
-            manifest, digest = bundle.load(folder)
+            manifest, digest = bundle.read(folder)
             chosen = manifest.variant(variant) if variant else choose_variant(manifest, cpu_flags(), architecture())
+            # A gateway fetches only what it runs: the other variants' files need not be there.
+            bundle.check_files(manifest, folder, bundle.needed(manifest, chosen.name))
             # Digest and load see the same bytes: a file that changes in between is not run.
             content = _read_checked(folder, manifest, chosen.file)
         except ManifestError as error:

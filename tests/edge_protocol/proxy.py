@@ -13,6 +13,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
         self._whole = True
         self._answering = threading.Event()
         self._answering.set()
@@ -44,6 +45,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for thread in self._threads:  # the first accepts; the list grows no more once that one has ended
+            thread.join()
         for sock in self._sockets:
             sock.close()
 
@@ -82,4 +85,5 @@ class Proxy:
             with contextlib.suppress(OSError):
                 target(*arguments)
 
-        threading.Thread(target=quietly, daemon=True).start()
+        self._threads.append(threading.Thread(target=quietly, daemon=True))
+        self._threads[-1].start()

@@ -45,13 +45,18 @@ class ScriptedBroker:
         self.url = f"mqtt://127.0.0.1:{self._listener.getsockname()[1]}"
         self.heard: queue.Queue[tuple[int, bytes]] = queue.Queue()
         self._sockets: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._run(self._accept)
 
     def close(self) -> None:
         """Break all connections and listen no more."""
+        _shut(self._listener)
+        self._threads[0].join()  # it accepts: after it no socket and no thread comes
+        for sock in self._sockets:
+            _shut(sock)
+        for thread in self._threads:
+            thread.join()
         for sock in (self._listener, *self._sockets):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
             sock.close()
 
     def hear(self, kind: int) -> bytes:
@@ -67,12 +72,21 @@ class ScriptedBroker:
                 sock, _ = self._listener.accept()
                 self._sockets.append(sock)
                 script = self._scripts[min(number, len(self._scripts) - 1)]
-                threading.Thread(target=self._converse, args=(sock, script), daemon=True).start()
+                self._run(self._converse, sock, script)
+
+    def _run(self, target: Callable[..., None], *arguments: object) -> None:
+        self._threads.append(threading.Thread(target=target, args=arguments, daemon=True))
+        self._threads[-1].start()
 
     def _converse(self, sock: socket.socket, script: Script) -> None:
         conversation = _Heard(sock, self.heard)
         with contextlib.suppress(OSError, ValueError, IndexError), sock, conversation.file:
             script(conversation)
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 class _Heard(Conversation):

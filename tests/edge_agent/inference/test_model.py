@@ -1,6 +1,7 @@
 import threading
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -176,3 +177,18 @@ def test_an_unknown_variant_is_refused(tmp_path: Path) -> None:
         Model.load(folder, variant="u8s8-vnni")
 
     assert "fp32" in caught.value.hint
+
+
+def test_only_what_the_chosen_variant_needs_is_looked_at(tmp_path: Path) -> None:
+    """A bundle without the files of its other variants loads; without one that is needed it does not."""
+    written = small_bundles.write_image_bundle(tmp_path / "bundle")
+    manifest, _ = bundle.load(written)
+    arm = Variant(name="s8s8-arm", file="arm.onnx", arch=("sparc",))
+    files = {**manifest.files, "arm.onnx": bundle.File("ab" * 32, 1)}
+    more = msgspec.structs.replace(manifest, variants=(*manifest.variants, arm), files=files)
+    (written / bundle.MANIFEST).write_bytes(bundle.canonical(more))
+
+    assert Model.load(written).variant == "fp32"
+
+    with pytest.raises(InferenceError, match=r"arm\.onnx"):
+        Model.load(written, variant="s8s8-arm")
