@@ -41,6 +41,12 @@ class Identity(Table, frozen=True, kw_only=True):
         "certificate.pem"
     )
     hub_keys_file: Annotated[Path, Meta(description="keys the hub signs with, JSON")] = Path("hub-keys.json")
+    models_root_file: Annotated[
+        Path, Meta(description="first root of the publishers' repository; without it no update is taken")
+    ] = Path("models-root.json")
+    director_root_file: Annotated[
+        Path, Meta(description="first root of the director's repository; without it no update is taken")
+    ] = Path("director-root.json")
 
 
 class Hub(Table, frozen=True, kw_only=True):
