@@ -7,6 +7,7 @@ HubError
 ├── EnrolmentError   refuse the request; nothing was signed
 ├── CatalogueError   refuse the bundle; nothing was added
 ├── TrustError       refuse the key or what it signed; nothing was signed or kept
+├── RolloutError     correct the plan, or ask for what this rollout can still do; nothing was changed
 ├── FactoryError     install what is missing or correct the recipe; no bundle was written
 └── BrokerError      free the port or install what is missing
 """
@@ -46,6 +47,10 @@ class CatalogueError(HubError):
 
 class TrustError(HubError):
     """A key, a signature or signed metadata that is not as it must be."""
+
+
+class RolloutError(HubError):
+    """A rollout that cannot be made as asked, is not known, or cannot do what is asked of it any more."""
 
 
 class FactoryError(HubError):

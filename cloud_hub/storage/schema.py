@@ -52,6 +52,10 @@ def _long(name: str, default: str | None = None) -> Column[int]:
     return Column(name, BigInteger, nullable=False, server_default=default)
 
 
+def _small(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default="0")
+
+
 gateways = Table(
     "gateways", metadata,
     _key("id"), _tenant(),
@@ -89,6 +93,7 @@ batches = Table(
     _text("alg"), _text("key_id"),
     Index(None, "gateway", "stream", "last_us"),
     Index(None, "gateway", "epoch", "stream", "first"),
+    Index(None, "gateway", "stream", "id"),
 )  # fmt: skip
 """Where rows came from: the signature over the exact bytes, and the clock they were stamped by."""
 
@@ -228,6 +233,32 @@ assignments = Table(
 
 references = Table("drift_references", metadata, _key("digest"), _tenant(), Column("body", LargeBinary, nullable=False))
 """What good parts looked like, by the digest that panes name: small, and needed in every judgement."""
+
+rollouts = Table(
+    "rollouts", metadata,
+    _number(), _tenant(), _text("bundle"), _text("version"), _text("digest"), _text("state"), _text("cause"),
+    _small("wave"), _text("reason"), _text("actor"), _text("purpose"),
+    _long("created_us"), _long("changed_us"), _long("joined_us", "0"),
+    Column("plan", JSON, nullable=False, server_default="{}"),
+)  # fmt: skip
+"""What was asked for (`plan`), who asked and why (`actor`, `purpose`), and where it stands."""
+
+rollout_members = Table(
+    "rollout_members", metadata,
+    _key("rollout_id", BigInteger), _key("gateway"), _key("pipeline"), _tenant(), _small("wave"),
+    _text("state"), _text("reason"), _small("attempt"), _long("assigned_us", "0"), _long("since", "0"),
+    _long("changed_us"), Column("measured", JSON, nullable=False, server_default="{}"),
+    Index(None, "gateway", "pipeline"),
+)  # fmt: skip
+"""Each pipeline of a rollout and where it stands. `measured` holds its counts, its evidence and what ran before."""
+
+rollout_decisions = Table(
+    "rollout_decisions", metadata,
+    _number(), _tenant(), _long("rollout_id"), _text("gateway"), _text("pipeline"), _small("wave"), _long("at_us"),
+    _text("actor"), _text("text"), Column("detail", JSON, nullable=False, server_default="{}"),
+    Index(None, "rollout_id", "id"),
+)  # fmt: skip
+"""What was decided, when, by whom and by which figures; the audit chain has each of them too."""
 
 leases = Table("leases", metadata, _key("shard"), _tenant(), _text("replica"), _long("expires_us"))
 """Which replica of the hub works for which shard, and until when."""

@@ -40,7 +40,7 @@ def test_every_table_names_its_tenant_and_gateway() -> None:
     """
     Tenant is on every table, and gateway wherever rows come from one.
     """
-    without_gateway = {"gateways", "bundles", "bundle_files", "drift_references", "leases", "publishers"}
+    without_gateway = {"gateways", "bundles", "bundle_files", "drift_references", "leases", "publishers", "rollouts"}
 
     assert [table.name for table in metadata.sorted_tables if "tenant" not in table.c] == []
     assert {table.name for table in metadata.sorted_tables if "gateway" not in table.c} == without_gateway
