@@ -225,10 +225,10 @@ def _assigned(look: _Look, member: Member) -> Member:
     member = replace(
         member, state=MemberState.ASSIGNED, previous=previous, before=before, assigned_us=look.now_us,
         since=report.last_batch, attempt=member.attempt + 1, baseline=report.totals.get(target.digest, {}),
-        evidence=Evidence(), reason="", changed_us=look.now_us,
+        reason="", changed_us=look.now_us,
     )  # fmt: skip
     look.say(f"assigned {_name(target)}", member, attempt=member.attempt)
-    return member
+    return replace(member, evidence=gates.judge(look.rollout.plan, member, report))
 
 
 def _revert(look: _Look) -> None:
