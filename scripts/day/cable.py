@@ -24,6 +24,7 @@ class Cable:
         self._plugged = True
         self._lock = threading.Lock()
         self._ends: set[socket.socket] = set()
+        self._joins: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -46,6 +47,8 @@ class Cable:
         self.cut()
         _shut(self._listener)
         self._thread.join()
+        for join in self._joins:
+            join.join()
         self._listener.close()
 
     def _accept(self) -> None:
@@ -60,7 +63,9 @@ class Cable:
                 near.close()
                 continue
             far.settimeout(None)
-            threading.Thread(target=self._join, args=(near, far), daemon=True).start()
+            self._joins = [join for join in self._joins if join.is_alive()]
+            self._joins.append(threading.Thread(target=self._join, args=(near, far), daemon=True))
+            self._joins[-1].start()
 
     def _join(self, near: socket.socket, far: socket.socket) -> None:
         with near, far:
