@@ -7,6 +7,7 @@ HubError
 ├── EnrolmentError   refuse the request; nothing was signed
 ├── CatalogueError   refuse the bundle; nothing was added
 ├── TrustError       refuse the key or what it signed; nothing was signed or kept
+├── HubAway          start that hub or correct its address; nothing was published
 ├── RolloutError     correct the plan, or ask for what this rollout can still do; nothing was changed
 ├── FactoryError     install what is missing or correct the recipe; no bundle was written
 └── BrokerError      free the port or install what is missing
@@ -51,6 +52,12 @@ class TrustError(HubError):
 
 class RolloutError(HubError):
     """A rollout that cannot be made as asked, is not known, or cannot do what is asked of it any more."""
+
+
+class HubAway(HubError):
+    """The hub that a publisher speaks to does not answer, or not as a hub."""
+
+    retry = True
 
 
 class FactoryError(HubError):

@@ -17,6 +17,8 @@ VERBS = {
     "enrol": "sign a gateway's certificate request",
     "fleet": "every gateway: models, verdict rates, the account, last seen",
     "init": "make a hub in a new folder",
+    "keys": "who may sign updates: make, delegate, revoke, rotate, show",
+    "publish": "check a bundle, sign it and hand it to a hub that runs",
     "serve": "run the hub: broker, receiver and pages",
 }
 

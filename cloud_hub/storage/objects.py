@@ -65,16 +65,46 @@ class Objects:
             raise StorageError(message, "the store is damaged: add its bundle again with cloud-hub bundle add FOLDER")
         return content
 
-    def has(self, digest: str) -> bool:
-        """Whether something lies there under this digest."""
+    def put_file(self, path: Path, digest: str) -> None:
+        """Keep a file whose bytes were seen to have this digest, without reading it into memory.
+
+        Raises:
+            StorageError: the store has no room or does not answer.
+        """
         try:
-            obstore.head(self._store, _path(digest))
+            with path.open("rb") as content:
+                obstore.put(self._store, _path(digest), content)
+        except AlreadyExistsError:
+            pass
+        except (BaseError, OSError) as error:
+            message = f"object {digest[:12]} cannot be kept: {_first_line(error)}"
+            raise StorageError(message, "free some space and check the rights of the object store") from error
+
+    def part(self, digest: str, offset: int, length: int) -> bytes:
+        """Some bytes of an object, fewer at its end; whoever puts them together checks the digest of the whole.
+
+        Raises:
+            StorageError: it is not there, or has no such bytes.
+        """
+        try:
+            return bytes(obstore.get_range(self._store, _path(digest), start=offset, length=length))
+        except (*_MISSING, BaseError, OSError, ValueError) as error:
+            message = f"object {digest[:12]} cannot be read: {_first_line(error)}"
+            raise StorageError(message, "publish its bundle again: cloud-hub publish DIR --key FILE") from error
+
+    def length(self, digest: str) -> int | None:
+        """How many bytes lie there under this digest; None when nothing does."""
+        try:
+            return int(obstore.head(self._store, _path(digest))["size"])
         except _MISSING:
-            return False
+            return None
         except (BaseError, OSError) as error:
             message = f"the object store does not answer: {_first_line(error)}"
             raise StorageError(message, "check that it can be reached") from error
-        return True
+
+    def has(self, digest: str) -> bool:
+        """Whether something lies there under this digest."""
+        return self.length(digest) is not None
 
 
 def _path(digest: str) -> str:
