@@ -82,7 +82,7 @@ states = Table(
     _key("gateway"), _tenant(), _text("boot"), _long("run"), _long("sent_us"), _long("received_us"), _text("key_id"),
     Column("body", LargeBinary, nullable=False),
 )  # fmt: skip
-"""The last signed state of each gateway, as it came."""
+"""The last signed state of each gateway. Streams that earlier states spoke of and this one forgot stay in its lines."""
 
 batches = Table(
     "batches", metadata,

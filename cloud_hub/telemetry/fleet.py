@@ -8,10 +8,11 @@ from sqlalchemy import Connection, select, update
 
 from cloud_hub.storage.database import put
 from cloud_hub.storage.schema import gateway_keys, gateways, refusals, states
-from cloud_hub.telemetry.account import cursors_of
+from cloud_hub.telemetry.account import cursors_of, last_state
 from cloud_hub.telemetry.archive import Answer
+from cloud_hub.telemetry.marks import remember
 from cloud_hub.telemetry.verify import LinkArrival, Sender, StateArrival
-from edge_protocol import envelope, ranges
+from edge_protocol import envelope, messages, ranges
 from edge_protocol.envelope import PublicKey
 
 MAX_DETAIL = 200
@@ -34,7 +35,7 @@ def senders(connection: Connection, names: Iterable[str]) -> dict[str, Sender]:
 
 
 def keep_state(connection: Connection, arrival: StateArrival, now_us: int) -> None:
-    """Keep a state, unless a later one of the same run is here."""
+    """Keep a state, unless a later one of the same run is here; what earlier ones had made is not forgotten."""
     state = arrival.state
     last = connection.execute(
         select(states.c.boot, states.c.run, states.c.sent_us).where(states.c.gateway == state.gateway)
@@ -42,9 +43,12 @@ def keep_state(connection: Connection, arrival: StateArrival, now_us: int) -> No
     same_run = last is not None and (last.boot, last.run) == (state.time.boot, state.time.run)
     if last is not None and same_run and last.sent_us > state.sent_us:
         return
+    committed = {key: cursor.committed for key, cursor in cursors_of(connection, state.gateway).items()}
+    kept = remember(state, last_state(connection, state.gateway)[0], committed)
     row: dict[str, Any] = {
         "gateway": state.gateway, "tenant": arrival.tenant, "boot": state.time.boot, "run": state.time.run,
-        "sent_us": state.sent_us, "received_us": now_us, "key_id": arrival.key_id.hex(), "body": arrival.body,
+        "sent_us": state.sent_us, "received_us": now_us, "key_id": arrival.key_id.hex(),
+        "body": arrival.body if kept is state else messages.encode(kept),
     }  # fmt: skip
     put(connection, states, row)
     known = {"agent_version": state.agent_version, "features": list(state.features)}
