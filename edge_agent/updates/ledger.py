@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from edge_agent.store import Connection, Store, fetch
+from edge_agent.updates import floors
 from edge_protocol.messages import Update
 from edge_protocol.updates import Refusal
 
@@ -66,8 +67,8 @@ class Ledger:
             rows = [Slot(*row) for row in fetch(connection, _SLOTS)]
         return {row.pipeline: replace(row, phase=Phase(row.phase)) for row in rows}
 
-    def put(self, slot: Slot, *notes: Update) -> None:
-        """From now on `slot` is what its pipeline runs; `notes` go into the history with it.
+    def put(self, slot: Slot, *notes: Update, refused: tuple[str, Problem] | None = None) -> None:
+        """From now on `slot` is what its pipeline runs; `notes` go into the history with it, `refused` is remembered.
 
         Raises:
             StoreError: nothing has changed.
@@ -76,9 +77,11 @@ class Ledger:
         with self._store.transaction() as connection:
             sql = "INSERT OR REPLACE INTO slots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
             connection.execute(sql, (*values, slot.starts, slot.rollout))
+            if refused is not None:
+                self.refuse(slot.pipeline, *refused)
             self._note(connection, notes)
 
-    def refuse(self, pipeline: str, digest: str, problem: Problem) -> None:
+    def refuse(self, pipeline: str, digest: str, problem: Problem, *notes: Update) -> None:
         """Remember that `digest` is not to be run there.
 
         Raises:
@@ -87,6 +90,7 @@ class Ledger:
         row = (pipeline, digest, problem.refusal, problem.detail, self._store.clock.wall_us())
         with self._store.transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", row)
+            self._note(connection, notes)
 
     def forgive(self, pipeline: str, but: str) -> None:
         """Forget what was refused there but for the digest `but`: another one is named now."""
@@ -108,6 +112,11 @@ class Ledger:
         """
         with self._store.transaction() as connection:
             self._note(connection, notes)
+
+    def floor(self, bundle: str) -> str:
+        """The lowest version of `bundle` that may run; empty when there is none."""
+        with self._store.reading() as connection:
+            return floors.read(connection).bundles.get(bundle, "")
 
     def last(self, pipeline: str) -> Update | None:
         """The latest step of a pipeline."""

@@ -116,6 +116,7 @@ class Objects:
             UpdateRefused: TAMPERED: what came is not what was signed.
         """
         part = self._part(sha256)
+        part.touch()  # a file of nothing has no pieces
         with part.open("rb") as file:
             is_whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
         if is_whole:

@@ -1,0 +1,203 @@
+"""A slot proves itself in a child process: its goldens, its memory and its time, beside the line that runs.
+
+The child is the last in every queue for the processor, cannot take more memory than the bundle's budget, and ends with
+its parent. What it leaves is the optimised model in the cache, so that the activation loads quickly.
+"""
+
+import ctypes
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any
+
+import msgspec
+
+from edge_agent.updates.ledger import Problem
+from edge_protocol.bundle import Manifest
+from edge_protocol.updates import Refusal
+
+NICE = 19
+SLACK = 1.25
+"""The kernel stops the child above its budget times this; what it took up to there is judged by its own number."""
+
+_TIMED_RUNS = 5
+_PR_SET_PDEATHSIG = 1
+_MOST_TEXT = 400
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What the child found: the first stage that differs for each golden that does, and what it took."""
+
+    variant: str = ""
+    differences: tuple[str, ...] = ()
+    error: str = ""
+    rss_mb: float = 0.0
+    latency_ms: float = 0.0
+    seconds: float = 0.0
+
+
+class Proof:
+    """A child at work. Made by starting it; `poll` it, or `kill` it."""
+
+    def __init__(self, slot: Path, manifest: Manifest, *, variant: str, cache: Path, deadline_s: float) -> None:
+        """Raises OSError: no process could be started."""
+        self.report = Report()
+        self._manifest = manifest
+        self._deadline_s = deadline_s
+        self._ends_s = monotonic() + deadline_s
+        self._scratch = cache.parent / "proof"
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.mkdir(parents=True)
+        self._output = (self._scratch / "report.json").open("w+b")
+        self._errors = (self._scratch / "errors.txt").open("w+b")
+        arguments = (str(slot), str(cache), variant, str(manifest.budget.rss_mb), str(deadline_s))
+        self._child = subprocess.Popen(  # noqa: S603 (our own program)
+            [sys.executable, "-m", "edge_agent.updates.proof", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._errors,
+            # Drafts of the optimised model belong on the data's disk: /tmp may be memory.
+            env=os.environ | {"TMPDIR": str(self._scratch)},
+        )
+
+    def poll(self) -> bool:
+        """Whether it has ended; then `problem` tells how. One that is late is ended."""
+        if self._child.poll() is None and monotonic() < self._ends_s:
+            return False
+        self.problem = self._judge()
+        self.kill()
+        return True
+
+    def kill(self) -> None:
+        """End the child, and delete what it left but for the cache."""
+        with suppress(ProcessLookupError):
+            self._child.kill()
+        self._child.wait()
+        self._output.close()
+        self._errors.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _judge(self) -> Problem | None:
+        late = f"no result within {self._deadline_s:.0f} s"
+        if self._child.returncode is None or self._child.returncode == -signal.SIGALRM:
+            return _failed(late)
+        if self._child.returncode:
+            self._errors.seek(0)
+            last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+            how = f"signal {-self._child.returncode}" if self._child.returncode < 0 else last
+            return _failed(f"the self-test ended by {how}"[:_MOST_TEXT])
+        self._output.seek(0)
+        try:
+            self.report = msgspec.json.decode(self._output.read(), type=Report)
+        except msgspec.MsgspecError:
+            return _failed("the self-test said nothing")
+        return judge(self.report, self._manifest)
+
+
+def judge(report: Report, manifest: Manifest) -> Problem | None:
+    """What a report means for the release."""
+    budget = manifest.budget
+    if report.error:
+        return _failed(report.error)
+    if not manifest.goldens:
+        return _failed("the bundle has no goldens: nothing shows that it judges here as it was taught")
+    if report.differences:
+        more = (
+            f"; {len(report.differences)} of {len(manifest.goldens)} goldens differ" if report.differences[1:] else ""
+        )
+        return _failed(report.differences[0] + more)
+    if report.rss_mb > budget.rss_mb:
+        return _failed(f"memory: {report.rss_mb:.0f} MB, its budget is {budget.rss_mb} MB")
+    if report.latency_ms > budget.latency_ms:
+        return _failed(f"time: {report.latency_ms:.0f} ms a part, its budget is {budget.latency_ms:.0f} ms")
+    return None
+
+
+def _failed(detail: str) -> Problem:
+    return Problem(Refusal.SELF_TEST_FAILED, detail)
+
+
+def main(arguments: list[str]) -> None:
+    """The child: print the report of a slot as JSON."""
+    slot, cache, variant, budget_mb, deadline_s = arguments
+    os.nice(NICE)
+    # Should the agent be killed, or hang: this process does not outlive it by much.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(round(float(deadline_s)) + 1)
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    started_s = perf_counter()
+    report = _prove(Path(slot), Path(cache), variant, int(budget_mb))
+    done = msgspec.structs.replace(report, rss_mb=_status_mb("VmHWM"), seconds=perf_counter() - started_s)
+    sys.stdout.buffer.write(msgspec.json.encode(done))
+    sys.stdout.flush()
+    # Without the libraries' own endings: they take as long as the test and prove nothing.
+    os._exit(0)
+
+
+def _prove(slot: Path, cache: Path, variant: str, budget_mb: int) -> Report:
+    from edge_agent.errors import InferenceError
+    from edge_agent.inference import selftest
+    from edge_agent.inference.model import Model
+
+    _limit_memory(budget_mb)
+    try:
+        model = Model.load(slot, variant=variant or None, cache=cache)
+        differences = selftest.check(model, slot)
+        latency_ms = _time(model, slot)
+    except InferenceError as error:
+        over = "bad_alloc" in str(error) or "memory" in str(error).lower()
+        return Report(error=f"memory: above its budget of {budget_mb} MB" if over else f"load: {error}"[:_MOST_TEXT])
+    except MemoryError:
+        return Report(error=f"memory: above its budget of {budget_mb} MB")
+    found = tuple(f"{each.stage} of {each.golden}: {each.detail}"[:_MOST_TEXT] for each in differences)
+    return Report(variant=model.variant, differences=found, latency_ms=latency_ms)
+
+
+def _limit_memory(budget_mb: int) -> None:
+    """A limit on what this process may add to what it has now.
+
+    Counted are private writable pages (RLIMIT_DATA), of which the libraries hold three times their resident ones as
+    stacks and arenas nobody has touched: an absolute limit would say more of them than of the model.
+    """
+    if "VmData" not in _status():
+        return
+    added_mb = max(0.0, budget_mb - _status_mb("VmRSS"))
+    limit = round((_status_mb("VmData") + added_mb * SLACK) * 2**20)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _time(model: Any, slot: Path) -> float:
+    """Milliseconds of a part at best: this process waits for all others, its worst says nothing."""
+    from edge_agent.sample import Channel, Sample
+
+    if not model.manifest.goldens:
+        return 0.0
+    sample = Sample({model.preprocessor.channel: Channel((slot / model.manifest.goldens[0].file).read_bytes(), 0)})
+    times = []
+    for _ in range(_TIMED_RUNS):
+        started_s = perf_counter()
+        model.judge(sample)
+        times.append(perf_counter() - started_s)
+    return min(times) * 1000
+
+
+def _status() -> dict[str, str]:
+    with suppress(OSError):
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+    return {}
+
+
+def _status_mb(name: str) -> float:
+    return int(_status().get(name, "0 kB").split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
