@@ -1,6 +1,7 @@
 """`cloud-hub enrol CSR`: a gateway's request is signed; what it needs of the hub goes into a folder."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from cloud_hub.clock import SystemClock
 from cloud_hub.config import Config
 from cloud_hub.errors import ConfigError
 from cloud_hub.storage import files, ports
+from cloud_hub.updates import ceremony, director
 from edge_protocol.messages import Place
 
 CERTIFICATE, HUB_KEYS, ROOTS, AGENT = "certificate.pem", "hub-keys.json", "roots.pem", "agent.toml"
@@ -54,22 +56,29 @@ def command(
     authority = load_authority(settings)
     with place.opened(settings) as database, database.writing() as connection:
         doer = place.actor(actor, reason, stands.tenant)
-        done = enrolment.enrol(connection, authority, asked, doer, SystemClock().wall_us())
+        now_us = SystemClock().wall_us()
+        done = enrolment.enrol(connection, authority, asked, doer, now_us)
+        first = ceremony.first_roots(connection)
+        if online := ceremony.online_key(connection, settings.folder):
+            director.found(connection, online, done.gateway, now_us)
         # Within the transaction: a gateway whose files could not be written is not enrolled.
-        broker = _write(target, settings, done, stands, authority.roots_pem)
+        broker = _write(target, settings, done, stands, {ROOTS: authority.roots_pem, **first})
     if as_json:
-        show_json({"gateway": done.gateway, "key_id": done.key_id, "folder": str(target), "broker": broker})
-    else:
-        click.echo(f"{done.gateway} is enrolled. Copy {target} to its identity folder; {AGENT} goes into its TOML.")
+        said = {"gateway": done.gateway, "key_id": done.key_id, "folder": str(target), "broker": broker}
+        show_json({**said, "updates": bool(first)})
+        return
+    click.echo(f"{done.gateway} is enrolled. Copy {target} to its identity folder; {AGENT} goes into its TOML.")
+    if not first:
+        click.echo(f"Updates are off for it: after cloud-hub keys init, cloud-hub keys roots --out {target}")
 
 
-def _write(target: Path, settings: Config, done: Enrolled, stands: Place, roots: bytes) -> str:
+def _write(target: Path, settings: Config, done: Enrolled, stands: Place, trusted: Mapping[str, bytes]) -> str:
     url = ports.broker_url(settings, ports.choose(settings))
     hub_key = keys.load(settings.folder / HUB_KEY)
     content = {
         CERTIFICATE: done.certificate,
         HUB_KEYS: keys.listing([hub_key.public_key()]),
-        ROOTS: roots,
+        **trusted,
         AGENT: _agent_toml(done.gateway, stands, url).encode(),
     }
     for name, bytes_of in content.items():
@@ -91,7 +100,7 @@ def _agent_toml(gateway: str, stands: Place, url: str) -> str:
 
 
 def _check_new(target: Path) -> None:
-    for name in (CERTIFICATE, HUB_KEYS, ROOTS, AGENT):
+    for name in (CERTIFICATE, HUB_KEYS, ROOTS, AGENT, *ceremony.ROOT_FILES):
         if (target / name).exists():
             message = f"{target / name} is there already and is never overwritten"
             raise ConfigError(message, "choose another folder with --out")

@@ -23,9 +23,6 @@ from cloud_hub.updates.signing import ROOT, TARGETS, TIMESTAMP, Delegation
 from edge_protocol import envelope
 from edge_protocol.errors import SignatureError
 
-ROOT_FILES = {"models-root.json": MODELS, "director-root.json": DIRECTORS}
-"""What a gateway begins to trust with, in its identity folder."""
-
 _keys_option = click.option(
     "--keys", "stick", type=click.Path(path_type=Path), required=True, help="Folder that `keys init` has made."
 )
@@ -146,7 +143,7 @@ def rotate(*, stick: Path, folder: Path, actor: str | None, reason: str, as_json
 def roots(*, out: Path, folder: Path, as_json: bool) -> None:
     """Write what a gateway begins to trust with."""
     with place.opened(place.load(folder)) as database, database.reading() as connection:
-        content = first_roots(connection)
+        content = ceremony.first_roots(connection)
     if not content:
         raise TrustError(repository.OFF, repository.OFF_HINT)
     for name, raw in content.items():
@@ -171,12 +168,6 @@ def show(*, folder: Path, as_json: bool) -> None:
         row["expires"] = when(row.pop("expires_us"))
         row["key"] = row["key"][:12]
     show_rows(rows, f"{repository.OFF}; {repository.OFF_HINT}")
-
-
-def first_roots(connection: Connection) -> dict[str, bytes]:
-    """The first roots by the name of their file; empty while updates are off."""
-    found = {name: repository.roots(connection, where).get("1.root.json") for name, where in ROOT_FILES.items()}
-    return {name: raw for name, raw in found.items() if raw is not None}
 
 
 def _top(connection: Connection) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,10 @@ from edge_protocol.envelope import PrivateKey, PublicKey
 KEYS = "keys"
 ONLINE_KEY = "online.pem"
 MAX_PUBLISHERS = 24
-"""The updater of a gateway visits at most 32 roles."""
+"""Gateways look at a bounded number of roles, and each publisher is one."""
+
+ROOT_FILES = {"models-root.json": MODELS, "director-root.json": DIRECTORS}
+"""What a gateway begins to trust with, in its identity folder."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _PATTERN = re.compile(r"[a-z0-9*?-]{1,64}")
@@ -65,6 +68,12 @@ def need_online_key(connection: Connection, hub: Path) -> PrivateKey:
     if key is None:
         raise TrustError(OFF, OFF_HINT)
     return key
+
+
+def first_roots(connection: Connection) -> dict[str, bytes]:
+    """The first roots by the name of their file; empty while updates are off."""
+    found = {name: repository.roots(connection, where).get("1.root.json") for name, where in ROOT_FILES.items()}
+    return {name: raw for name, raw in found.items() if raw is not None}
 
 
 def check_new(connection: Connection) -> None:
