@@ -1,18 +1,19 @@
 """The only file that sees all rooms: a configuration comes in, a running gateway goes out, and it ends in order.
 
 Threads: one for each trigger, one for each pipeline, one that tells the line, one that records, one that talks to the
-hub. Never judges, records or sends itself.
+hub, one that renews the models. Never judges, records or sends itself.
 """
 
 import gc
 import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from time import monotonic
 
-from edge_agent import assembly, durable, recovery
+from edge_agent import assembly, durable, recovery, renewals
 from edge_agent.assembly import Surroundings
 from edge_agent.clock import Clock
 from edge_agent.config import Config
@@ -21,6 +22,7 @@ from edge_agent.delivery import Delivery
 from edge_agent.errors import RunError, StoreError
 from edge_agent.inference import memory
 from edge_agent.inference.intake import Intake
+from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults, InputFaults
@@ -32,8 +34,9 @@ from edge_agent.store import Store
 from edge_agent.systemd import Systemd
 from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.recorder import Recorder
+from edge_agent.updates.updates import Standing
 from edge_protocol.codes import Stream
-from edge_protocol.messages import AnyRecord, Outcome, Stopped
+from edge_protocol.messages import AnyRecord, Outcome, Stopped, Want
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,9 @@ HANG_S = 20.0
 """Silence of a thread after which systemd hears no watchdog, and replaces the process."""
 
 SEND_S = 0.2
+UPDATE_PAUSE_S = 30.0
+"""After something in an update failed that nobody expected: the line goes on, and it is tried again."""
+
 METRICS_S = 60.0
 
 
@@ -64,7 +70,9 @@ class Agent:
             self._metrics = Metrics(assembly.buffered(self._outbox))
             self._faults = Faults(self._record)
             self._inputs = InputFaults(self._faults)
-            self._wire(around)
+            self._ledger = renewals.make_ledger(self._store, self._outbox)
+            models = around.models or renewals.running_models(config, self._store, self._ledger)
+            self._wire(around, models)
             # Last of all that can fail: what it puts on record is told to the line by this process.
             self._recovered = recovery.recover(self._store, self._outbox, self._intake, self._clock)
             self._report = Reporter(
@@ -74,8 +82,12 @@ class Agent:
                 pipelines=self._pipelines,
                 watches=self._watches,
                 stations=self._stations,
+                standing=self._standing,
+                updates=renewals.why_off(config) or "on",
             )
             self._uplink = assembly.make_uplink(config, around, self._outbox, self._clock, self._report.state)
+            about = renewals.Around(self._pipelines, self._want, self._begin, self._is_silent)
+            self._updates = renewals.make_updates(config, self._store, self._ledger, self._clock, about)
             self._server = around.server
             undo.callback(self._server.close)
             self._closing = undo.pop_all()
@@ -87,7 +99,7 @@ class Agent:
             RunError: a thread of the agent ended by itself.
         """
         for name, pipeline in self._pipelines.items():
-            self._watches[name].begin(pipeline.model.digest, pipeline.model.reference)
+            self._begin(name, pipeline.model)
         self._tell_address()
         # What is loaded now stays: the collector need not look at it while parts are judged.
         memory.release()
@@ -104,7 +116,7 @@ class Agent:
 
     def _open_data(self, undo: ExitStack) -> None:
         keep, folder = self._config.store, self._config.data_dir
-        self._store = Store.open(folder / "lineside.db", quota_bytes=keep.quota_mb * 2**20, clock=self._clock)
+        self._store = Store.open(folder / assembly.DATABASE, quota_bytes=keep.quota_mb * 2**20, clock=self._clock)
         undo.callback(self._store.close)
         self._outbox = Outbox(
             self._store,
@@ -126,9 +138,9 @@ class Agent:
             after_commit=self._committed,
         )
 
-    def _wire(self, around: Surroundings) -> None:
+    def _wire(self, around: Surroundings, models: Mapping[str, Model]) -> None:
         config, pane = self._config, self._config.monitoring
-        self._pipelines = assembly.make_pipelines(config, around.models, self._clock, self._emit, self._metrics)
+        self._pipelines = assembly.make_pipelines(config, models, self._clock, self._emit, self._metrics)
         self._watches = {name: Watch(name, pane_rows=pane.pane_rows, pane_s=pane.pane_s) for name in self._pipelines}
         self._stations = assembly.make_stations(
             config,
@@ -163,11 +175,14 @@ class Agent:
         self._delivery.committed(self._recovered.answered)
         for judgement in self._recovered.unanswered:
             self._delivery.tell(judgement)
+        nice = assembly.niceness(self._config)
         for name, pipeline in self._pipelines.items():
-            start("judge", _judge(name), lambda pipeline=pipeline: self._keep_judging(pipeline, quiet))  # type: ignore[misc]
+            start("judge", _judge(name), partial(self._keep_judging, pipeline, quiet), nice=nice[name])
         if self._uplink is not None:
-            self._uplink.start()
+            renewals.listen(self._uplink, self._config.gateway.id, self._updates)
             start("send", "send", lambda: self._keep_sending(done))
+        if self._updates is not None:
+            start("update", "update", lambda: self._keep_updating(done))
         for station in self._stations:
             start("line", f"line-{station.name}", lambda station=station: station.run(line))  # type: ignore[misc]
         if self._store.check_needed:
@@ -198,6 +213,7 @@ class Agent:
         done.set()
         self._crew.join("record")
         self._crew.join("send")
+        self._crew.join("update")
         # Before the outputs end: some may tell only what is on disk.
         self._recorder.flush()
         self._delivery.close()
@@ -228,6 +244,38 @@ class Agent:
             if not self._uplink.step():
                 self._uplink.wait(SEND_S)
 
+    def _keep_updating(self, done: threading.Event) -> None:
+        """No update can hurt the line: whatever goes wrong here is told, and the line goes on with what it has."""
+        while self._updates is not None and not done.is_set():
+            self._crew.pulse("update")
+            try:
+                if not self._updates.step():
+                    self._updates.wait(TICK_S)
+            except Exception as error:
+                log.exception("an update failed in a way nobody expected")
+                self._faults.tell("updates", "failed", active=True, detail=f"{type(error).__name__}: {error}")
+                for _ in range(round(UPDATE_PAUSE_S / TICK_S)):
+                    self._crew.pulse("update")
+                    if done.wait(TICK_S):
+                        break
+                self._faults.tell("updates", "failed", active=False)
+        if self._updates is not None:
+            self._updates.close()
+
+    def _want(self, want: Want) -> bool:
+        return self._uplink is not None and self._uplink.send("want", want)
+
+    def _begin(self, pipeline: str, model: Model) -> None:
+        """From here on `model` judges: its samples belong to a pane of their own."""
+        if (pane := self._watches[pipeline].begin(model.digest, model.reference)) is not None:
+            self._record(Stream.DRIFT, pane)
+
+    def _standing(self, pipeline: str) -> Standing:
+        return self._updates.standing(pipeline) if self._updates is not None else Standing()
+
+    def _is_silent(self, pipeline: str) -> bool:
+        return _judge(pipeline) in self._crew.silent(BEAT_LIMIT_S)
+
     def _emit(self, judgement: Judgement) -> None:
         self._delivery.emit(judgement)
         self._metrics.count_verdict(judgement.pipeline, judgement.verdict)
@@ -236,6 +284,8 @@ class Agent:
         for station in self._stations:
             if judgement.pipeline in station.pipelines:
                 station.answered(judgement)
+        if self._updates is not None:
+            self._updates.answered(judgement)
 
     def _told(self, outcome: Outcome) -> None:
         self._metrics.count_outcome(outcome.output, ok=outcome.ok)

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from time import monotonic, sleep
 
-from edge_agent import identity
+from edge_agent import identity, settings
 from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import ConfigError, StoreError
@@ -34,6 +34,8 @@ from edge_protocol.errors import LinkError
 from edge_protocol.messages import GatewayState, Link, encode
 from edge_protocol.mqtt import MqttLink, Tls
 
+DATABASE = "lineside.db"
+
 DRAIN_S = 3.0
 """How long a stop waits for the hub's last receipts; what has none stays in the outbox."""
 
@@ -45,7 +47,8 @@ class Surroundings:
     identity: identity.Identity | None
     link: MqttLink | None
     server: Server
-    models: Mapping[str, Model]
+    models: Mapping[str, Model] | None
+    """None: the database says what runs."""
     sources: Mapping[str, dict[str, Source]]
     outputs: Mapping[str, tuple[Output, ...]]
 
@@ -56,12 +59,16 @@ def gather(config: Config, undo: ExitStack) -> Surroundings:
     Raises:
         AgentError: something is missing, wrong, taken or not writable.
     """
-    _check_bundles(config)
+    _check_pipelines(config)
+    is_new = not (config.data_dir / DATABASE).exists()
+    if is_new:
+        _check_bundles(config)
     own = load_identity(config)
     link = make_link(config)
     server = Server(config.serving.host, config.serving.port)
     undo.callback(server.close)
-    models = load_models(config)
+    # A first start that finds a damaged bundle leaves nothing behind.
+    models = {table.name: load_placed(config, table) for table in config.pipelines} if is_new else None
     sources = make_sources(config)
     for source in (source for each in sources.values() for source in each.values()):
         undo.callback(source.close)
@@ -80,19 +87,14 @@ def open_outputs(around: Surroundings, undo: ExitStack) -> None:
         output.open()
 
 
-def load_models(config: Config) -> dict[str, Model]:
-    """The model of each pipeline, loaded and warm.
+def load_placed(config: Config, table: settings.Pipeline) -> Model:
+    """The model of the bundle that was placed for a pipeline, loaded and warm.
 
     Raises:
-        InferenceError: a bundle is missing, damaged or cannot run here.
+        InferenceError: the bundle is damaged or cannot run here.
     """
-    cache = config.data_dir / "cache"
-    return {
-        pipeline.name: Model.load(
-            config.data_dir / "bundles" / pipeline.bundle, variant=pipeline.variant or None, cache=cache
-        )
-        for pipeline in config.pipelines
-    }
+    folder = config.data_dir / "bundles" / table.bundle
+    return Model.load(folder, variant=table.variant or None, cache=config.data_dir / "cache")
 
 
 def load_identity(config: Config) -> identity.Identity | None:
@@ -231,7 +233,13 @@ def make_uplink(
 
 def buffered(outbox: Outbox) -> Callable[[], Buffered]:
     """What waits for the hub, for whoever asks."""
-    return lambda: Buffered(sum(ranges.count(account.held) for account in outbox.accounts()))
+    return lambda: Buffered(sum(ranges.count(account.held) for account in outbox.accounts()), outbox.oldest_s())
+
+
+def niceness(config: Config) -> dict[str, int]:
+    """How far the thread of each pipeline gives way: those of the highest priority not at all."""
+    highest = max((each.priority for each in config.pipelines), default=0)
+    return {each.name: highest - each.priority for each in config.pipelines}
 
 
 def drain(uplink: Uplink, outbox: Outbox) -> None:
@@ -246,12 +254,24 @@ def drain(uplink: Uplink, outbox: Outbox) -> None:
         uplink.close()
 
 
-def _check_bundles(config: Config) -> None:
+def _check_pipelines(config: Config) -> None:
     if not config.pipelines:
         message = f"gateway {config.gateway.id} has no pipeline: there is nothing to judge"
         raise ConfigError(message, "add [[sources]], [[triggers]] and [[pipelines]]; edge_agent/README.md shows them")
+
+
+def _check_bundles(config: Config) -> None:
     for pipeline in config.pipelines:
-        manifest = config.data_dir / "bundles" / pipeline.bundle / MANIFEST
-        if not manifest.is_file():
-            message = f"[[pipelines]] {pipeline.name!r}: there is no model: {manifest} is missing"
-            raise ConfigError(message, "copy the bundle's folder there, or name another; edge-agent models lists them")
+        check_placed(config, pipeline)
+
+
+def check_placed(config: Config, table: settings.Pipeline) -> None:
+    """See that there is a placed bundle for a pipeline.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    manifest = config.data_dir / "bundles" / table.bundle / MANIFEST
+    if not manifest.is_file():
+        message = f"[[pipelines]] {table.name!r}: there is no model: {manifest} is missing"
+        raise ConfigError(message, "copy the bundle's folder there, or name another; edge-agent models lists them")

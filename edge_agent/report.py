@@ -1,6 +1,6 @@
 """What the gateway says of itself, to the hub in `up/state` and to the operator in `status`: made when asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -8,11 +8,13 @@ import msgspec
 from edge_agent import __version__
 from edge_agent.clock import Clock
 from edge_agent.config import Config
+from edge_agent.inference.hardware import CHOOSING_FLAGS, architecture, cpu_flags
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.monitoring.watch import Watch
 from edge_agent.serving.metrics import rss_bytes
 from edge_agent.station import Station
 from edge_agent.telemetry.outbox import Outbox
+from edge_agent.updates.updates import Standing
 from edge_protocol.bundle import FEATURES
 from edge_protocol.messages import GatewayState, Metrics, PipelineState, Place
 
@@ -29,14 +31,22 @@ class Reporter:
         pipelines: Mapping[str, Pipeline],
         watches: Mapping[str, Watch],
         stations: Sequence[Station],
+        standing: Callable[[str], Standing] = lambda _pipeline: Standing(),
+        updates: str = "off",
     ) -> None:
-        """To be made before the stations take anything: what is on record then are the triggers of earlier runs."""
+        """To be made before the stations take anything: what is on record then are the triggers of earlier runs.
+
+        `standing` says where the update of a pipeline is, `updates` whether there are any: `on`, or off and why.
+        """
         self._config = config
         self._clock = clock
         self._outbox = outbox
         self._pipelines = pipelines
         self._watches = watches
         self._stations = stations
+        self._standing = standing
+        self._updates = updates
+        self._arch, self._cpu_flags = architecture(), tuple(sorted(CHOOSING_FLAGS & cpu_flags()))
         self._before = outbox.totals()
 
     def state(self) -> GatewayState:
@@ -62,6 +72,8 @@ class Reporter:
             pipelines=self.pipelines(),
             features=tuple(sorted(FEATURES)),
             config_digest=self._config.digest,
+            arch=self._arch,
+            cpu_flags=self._cpu_flags,
         )
 
     def metrics(self) -> Metrics:
@@ -78,7 +90,8 @@ class Reporter:
             for name, watch in self._watches.items()
             if watch.windows
         }
-        return {"state": msgspec.to_builtins(self.state()), "faults": faults, "drift": drift}
+        state = msgspec.to_builtins(self.state())
+        return {"state": state, "faults": faults, "drift": drift, "updates": self._updates}
 
     def pipelines(self) -> tuple[PipelineState, ...]:
         """Each pipeline with what it runs and what it has done."""
@@ -87,6 +100,7 @@ class Reporter:
 
     def _pipeline(self, name: str, pipeline: Pipeline, verdicts: dict[str, int]) -> PipelineState:
         model, latency = pipeline.model, self._watches[name].latency
+        standing = self._standing(name)
         taken = sum(station.taken for station in self._stations if name in station.pipelines)
         return PipelineState(
             name=name,
@@ -99,4 +113,7 @@ class Reporter:
             p50_ms=round(latency.p50_ms, 3),
             p99_ms=round(latency.p99_ms, 3),
             ready=True,
+            wanted=standing.wanted,
+            step=standing.step,
+            refusal=standing.refusal,
         )

@@ -7,6 +7,11 @@ from pathlib import Path
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 _FLAG_LINES = ("flags", "features")
 
+CHOOSING_FLAGS = frozenset(
+    ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
+)
+"""Those of a hundred and more that a bundle's variants ask for: what a gateway tells its hub of its processor."""
+
 
 def architecture() -> str:
     """`x86_64`, `aarch64`, or what the system calls it."""

@@ -89,6 +89,8 @@ class Uplink:
         self._window = window
         self._chance = chance
         self._receipt_topic = topics.down(gateway, "receipt")
+        self._listeners: Mapping[str, Callable[[bytes], None]] = {}
+        self._connected: Callable[[], None] = lambda: None
         self._inbox: queue.Queue[bytes | None] = queue.Queue(MAX_INBOX)
         self._arrived = threading.Event()
         self._flights: list[_Flight] = []
@@ -102,10 +104,25 @@ class Uplink:
         """Whether the link believes to be connected."""
         return self._link.connected
 
-    def start(self) -> None:
-        """Connect in the background and listen for receipts."""
-        self._link.subscribe(self._receipt_topic)
+    def start(
+        self,
+        listeners: Mapping[str, Callable[[bytes], None]] | None = None,
+        on_connect: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Connect in the background and listen for receipts, and on the topics of `listeners` for them.
+
+        They and `on_connect` are called on the link's thread: they put it in a queue and return.
+        """
+        self._listeners, self._connected = listeners or {}, on_connect
+        for topic in (self._receipt_topic, *self._listeners):
+            self._link.subscribe(topic)
         self._link.start(self._on_message, self._on_connect)
+
+    def send(self, name: str, message: messages.Message) -> bool:
+        """Hand a signed message to the link, from any thread; whether that took it."""
+        topic = topics.up(self._gateway, name)
+        sealed = envelope.seal(topic, messages.encode(message), self._key)
+        return self._link.connected and self._link.publish(topic, sealed)
 
     def wait(self, idle_s: float) -> None:
         """Wait until something comes from the hub, or for `idle_s`."""
@@ -152,9 +169,12 @@ class Uplink:
     def _on_message(self, topic: str, payload: bytes) -> None:
         if topic == self._receipt_topic:
             self._enqueue(payload)
+        elif topic in self._listeners:
+            self._listeners[topic](payload)
 
     def _on_connect(self) -> None:
         self._enqueue(None)
+        self._connected()
 
     def _enqueue(self, item: bytes | None) -> None:
         try:

@@ -1,0 +1,158 @@
+"""The agent's parts come in, what renews its models goes out: which model a pipeline starts with, and `Updates`.
+
+Calls into the other rooms are handed over here, so that none of them knows another.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from edge_agent import settings
+from edge_agent.assembly import check_placed, load_placed
+from edge_agent.clock import Clock
+from edge_agent.config import Config
+from edge_agent.errors import ConfigError
+from edge_agent.inference.model import Model
+from edge_agent.inference.pipeline import Pipeline
+from edge_agent.store import Store
+from edge_agent.telemetry.outbox import Outbox
+from edge_agent.telemetry.uplink import Uplink
+from edge_agent.updates import trust
+from edge_agent.updates.ledger import Ledger
+from edge_agent.updates.renewal import Renewal, Surroundings
+from edge_agent.updates.resume import resume
+from edge_agent.updates.updates import BLOCK, Updates
+from edge_agent.updates.workshop import Workshop
+from edge_protocol import bundle, topics
+from edge_protocol.agreement import is_below
+from edge_protocol.bundle import MANIFEST
+from edge_protocol.codes import Stream
+from edge_protocol.errors import ManifestError
+from edge_protocol.messages import Update, Want
+from edge_protocol.metadata import DIRECTOR, MODELS
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What updates need of the running agent."""
+
+    pipelines: Mapping[str, Pipeline]
+    send: Callable[[Want], bool]
+    begin: Callable[[str, Model], None]
+    is_silent: Callable[[str], bool]
+
+
+def make_ledger(store: Store, outbox: Outbox) -> Ledger:
+    """The rows of updates, whose steps go on the stream of events in the same transaction."""
+
+    def tell(note: Update) -> None:
+        outbox.append([], [(Stream.EVENTS, store.clock.wall_us(), note)])
+
+    return Ledger(store, tell)
+
+
+def running_models(config: Config, store: Store, ledger: Ledger) -> dict[str, Model]:
+    """What each pipeline starts with: what its row says, or the bundle that was placed for it.
+
+    Raises:
+        ConfigError: there is no row and no bundle.
+        InferenceError: neither what runs nor what was before can be loaded.
+        StoreError: the rows cannot be read or written.
+    """
+    rows = ledger.slots()
+    models = {}
+    for table in config.pipelines:
+        row = rows.get(table.name)
+        if row is None:
+            check_placed(config, table)
+            models[table.name] = load_placed(config, table)
+        else:
+            models[table.name] = resume(
+                row,
+                ledger,
+                lambda digest, table=table: _load_slot(config, table, digest),  # type: ignore[misc]
+                was_clean=store.was_clean,
+                may_return=lambda digest: _may_return(config, ledger, digest),
+            )
+    return models
+
+
+def why_off(config: Config) -> str:
+    """Why this gateway takes no updates; nothing when it does."""
+    if config.hub is None:
+        return "off: there is no [hub]"
+    files = config.identity
+    missing = [path.name for path in (files.models_root_file, files.director_root_file) if not path.is_file()]
+    return f"off: {', '.join(missing)} is not in the identity folder; enrol the gateway again" if missing else ""
+
+
+def make_updates(config: Config, store: Store, ledger: Ledger, clock: Clock, around: Around) -> Updates | None:
+    """What takes updates, where there is a hub and something to trust.
+
+    Raises:
+        ConfigError: the roots or the data folder cannot be read.
+        StoreError: the rows cannot be read.
+    """
+    if why_off(config):
+        return None
+    tables = {table.name: table for table in config.pipelines}
+    try:
+        roots = trust.load_roots(config.identity.models_root_file, config.identity.director_root_file)
+        workshop = Workshop(config.data_dir, config.updates, around.send, clock)
+    except OSError as error:
+        message = f"updates: {error.filename}: {error.strerror}"
+        raise ConfigError(message, "let the agent's user own the data directory") from error
+    if roots is None:
+        return None
+
+    def make_renewal(name: str, may_return: Callable[[str], bool]) -> Renewal:
+        return Renewal(
+            around.pipelines[name],
+            tables[name],
+            config.updates,
+            workshop=workshop,
+            ledger=ledger,
+            clock=clock,
+            around=Surroundings(around.begin, around.is_silent, may_return),
+            placed=config.data_dir / "bundles" / tables[name].bundle,
+        )
+
+    return Updates(
+        trust.Trust(config.data_dir / "trust", roots, store, clock, config.gateway.id, tuple(tables)),
+        workshop,
+        ledger,
+        clock,
+        make_renewal=make_renewal,
+        pipelines=tuple(tables),
+        folder=config.data_dir / "requests",
+    )
+
+
+def listen(uplink: Uplink, gateway: str, updates: Updates | None) -> None:
+    """Connect, and let `updates` hear what is for it."""
+    if updates is None:
+        uplink.start()
+        return
+    uplink.start(
+        {
+            topics.FLEET_MODELS: lambda payload: updates.on_message(MODELS, payload),
+            topics.down(gateway, "desired"): lambda payload: updates.on_message(DIRECTOR, payload),
+            topics.down(gateway, "block"): lambda payload: updates.on_message(BLOCK, payload),
+        },
+        updates.on_connect,
+    )
+
+
+def _load_slot(config: Config, table: settings.Pipeline, digest: str) -> Model:
+    folder = config.data_dir / "slots" / digest
+    return Model.load(folder, variant=table.variant or None, cache=config.data_dir / "cache")
+
+
+def _may_return(config: Config, ledger: Ledger, digest: str) -> bool:
+    folder = config.data_dir / "slots" / digest
+    if not digest or not (folder / MANIFEST).is_file():
+        return False
+    try:
+        manifest, _ = bundle.read(folder)
+    except ManifestError:
+        return False
+    return not is_below(manifest.version, ledger.floor(manifest.name))
