@@ -1,8 +1,10 @@
 """The agent's threads by name. One that ends by an error is noted, and then the agent stops."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 
 log = logging.getLogger(__name__)
@@ -18,11 +20,16 @@ class Crew:
         self._pulses: dict[str, float] = {}
         self._threads: dict[str, list[threading.Thread]] = {}
 
-    def start(self, watch: str, name: str, work: Callable[[], None]) -> None:
-        """Begin `work` on a thread called `name`, one of those that `join(watch)` waits for."""
+    def start(self, watch: str, name: str, work: Callable[[], None], *, nice: int = 0) -> None:
+        """Begin `work` on a thread called `name`, one of those that `join(watch)` waits for.
+
+        `nice`: how far it gives way to the others when processors are short, as `nice` of the shell.
+        """
 
         def guarded() -> None:
             try:
+                if nice:
+                    yield_to_others(nice)
                 work()
             except Exception as error:  # a thread that dies silently is a line that stands still
                 log.exception("%s ended", name)
@@ -47,3 +54,9 @@ class Crew:
             thread.join(JOIN_S)
             if thread.is_alive():
                 self.failures.append(f"{thread.name} did not end within {JOIN_S:.0f} s")
+
+
+def yield_to_others(nice: int) -> None:
+    """Let the calling thread, and no other, give way so far. Where threads have no priority of their own: nothing."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)

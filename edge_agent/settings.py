@@ -155,7 +155,9 @@ class Pipeline(Table, frozen=True, kw_only=True):
     trigger: Annotated[Name, Meta(description="what says that a part is there; pipelines may share it")]
     outputs: Annotated[tuple[Name, ...], Meta(description="who is told each verdict")] = ()
     deadline_ms: Annotated[float, Meta(ge=0, description="age at which a sample is no longer judged; 0 for none")] = 0.0
-    priority: Annotated[int, Meta(ge=0, le=9, description="9 is judged first when the line is overloaded")] = 5
+    priority: Annotated[
+        int, Meta(ge=0, le=9, description="which pipeline gets more of a short processor; 9: the most")
+    ] = 5
     variant: Annotated[str, Meta(description="variant of the model to use; empty: chosen by the processor")] = ""
     guard: Annotated[Guard, Meta(description="limits of the guard, a table of its own")] = Guard()
 

@@ -132,6 +132,22 @@ class Outbox:
                 for cursor in cursors.load_all(connection)
             )  # fmt: skip
 
+    def oldest_s(self) -> float:
+        """The age of the oldest record that the hub has not confirmed; 0 when there is none."""
+        with self._store.reading() as connection:
+            times = [
+                at_us
+                for cursor in cursors.load_all(connection)
+                for first, last in cursor.held[:1]
+                for (at_us,) in fetch(
+                    connection,
+                    record.select_oldest(cursor.stream),
+                    (row_id(cursor.epoch, first), row_id(cursor.epoch, last)),
+                )
+            ]
+        now_us = self._store.clock.wall_us()
+        return max(0, now_us - min(times, default=now_us)) / 1e6
+
     def totals(self) -> dict[str, dict[str, int]]:
         """How many verdicts of each kind every pipeline has given since the database was made."""
         sums: dict[str, dict[str, int]] = {}

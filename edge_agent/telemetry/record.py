@@ -75,6 +75,11 @@ def select_rows(stream: str) -> str:
     return f"SELECT {columns} FROM {table_of(stream)} WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608
 
 
+def select_oldest(stream: str) -> str:
+    """The statement that reads the time of the first row between two ids."""
+    return f"SELECT at_us FROM {table_of(stream)} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1"  # noqa: S608
+
+
 def verdict_rows(judgements: Sequence[Judgement], first_id: int, contexts: Mapping[int, int], runs: Runs) -> list[Row]:
     """Judgements as rows of the database. `contexts` are numbers by the identity of the object.
 

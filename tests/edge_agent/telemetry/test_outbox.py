@@ -59,6 +59,27 @@ def test_important_streams_go_first(outbox: Outbox, judge: Judge):
     assert [each.stream for each in sent] == list(Stream)
 
 
+def test_the_age_of_what_waits_is_that_of_the_oldest(outbox: Outbox, clock: FixedClock, judge: Judge):
+    """
+    Whatever stream it is in: the oldest record without a receipt says how long the hub has been unheard.
+    """
+    hub = FakeHub()
+    ages = [outbox.oldest_s()]
+    outbox.append([], [(Stream.METRICS, clock.wall_us(), Metrics(values={}))])
+    clock.advance(60_000_000)
+    outbox.append(judge(3))
+    clock.advance(30_000_000)
+    ages.append(outbox.oldest_s())
+    verdicts = outbox.next_batch()
+    assert verdicts is not None
+    outbox.settle(hub.receive(batch.encode(verdicts)))
+    ages.append(outbox.oldest_s())
+    send_all(outbox, hub)
+    ages.append(outbox.oldest_s())
+
+    assert ages == [0, 90, 90, 0]
+
+
 def test_the_same_rows_are_the_same_bytes(store: Store, outbox: Outbox, judge: Judge):
     """
     A batch that is made again, by another process, is the same batch byte for byte.
