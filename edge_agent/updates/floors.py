@@ -80,7 +80,7 @@ def raise_to(store: Store, before: Floors, verified: Verified, anchor: str) -> F
             roles[name] = RoleFloor(role.version, () if role.name == "root" else role.signers)
     bundles = dict(before.bundles)
     # The director speaks of bundles too, but only a publisher has a say in floors.
-    stated = stated_floors(verified.named) if verified.repository == MODELS else {}
+    stated = stated_floors(verified.targets.values()) if verified.repository == MODELS else {}
     for bundle, version in stated.items():
         bundles[bundle] = highest(bundles.get(bundle, ""), version)
     rows = [*_changed(_ROLE, before.roles, roles), *_changed(_BUNDLE, before.bundles, bundles)]

@@ -110,7 +110,11 @@ class Trust:
         return views
 
     def _verify(
-        self, repository: str, files: Mapping[str, bytes], held: Mapping[str, bytes] | None = None, now_us: int = 0
+        self,
+        repository: str,
+        files: Mapping[str, bytes],
+        held: Mapping[str, bytes] | None = None,
+        now_us: int | None = None,
     ) -> Verified:
         # python-tuf takes 0.1 s to import: only a gateway that is told of releases carries it.
         from edge_agent.updates.verification import verify
@@ -135,7 +139,8 @@ def agreed(
     if models is None or director is None:
         return {}
     version = models.roles["snapshot"].version
-    return agree(gateway, pipelines, director.named, models.targets, known.bundles, version)
+    published = {path: target for path in director.targets if (target := models.target(path)) is not None}
+    return agree(gateway, pipelines, director.targets.values(), published, known.bundles, version)
 
 
 def load_roots(models: Path, director: Path) -> dict[str, bytes] | None:

@@ -6,14 +6,14 @@ The only file that runs python-tuf's updater, in a scratch folder of its own. No
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tuf.api import exceptions
-from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater, UpdaterConfig
 
@@ -32,7 +32,7 @@ LIMITS = UpdaterConfig(
     root_max_length=64 * 1024,
     timestamp_max_length=16 * 1024,
     snapshot_max_length=256 * 1024,
-    targets_max_length=2 * 1024 * 1024,
+    targets_max_length=5_000_000,
 )
 
 REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (
@@ -62,11 +62,11 @@ def verify(
     *,
     scratch: Path,
     held: Mapping[str, bytes] | None = None,
-    now_us: int = _NEVER_US,
+    now_us: int | None = None,
 ) -> Verified:
     """What `files` prove, from the trusted first `root` on; `held` is the set that was taken before.
 
-    Without `now_us` nothing has expired: so a set is read again that was taken in its time.
+    Without `now_us` nothing has expired: so a set is read again that was taken in its time, as much of it as was.
 
     Raises:
         UpdateRefused: under the name for what is wrong.
@@ -76,18 +76,21 @@ def verify(
     _check_marks(repository, gateway, {"root.json": root, **files})
     # A root that is held goes first: nobody can put another in its place.
     known = {**files, **{name: data for name, data in held.items() if name.endswith(".root.json")}}
-    if len({_role_of(name) for name in known} - {"root", *_TOP}) > MAX_ROLES:
-        raise UpdateRefused(Refusal.TOO_LARGE, f"the set has more than {MAX_ROLES} publishers")
     _lay_out(scratch, held)
     with _named(repository):
-        updater = Updater(str(scratch), "set:/", fetcher=SetFetcher(known), config=LIMITS, bootstrap=root)
+        limits = (LIMITS.root_max_length, LIMITS.timestamp_max_length, LIMITS.snapshot_max_length)
+        fetcher = SetFetcher(known, (*limits, LIMITS.targets_max_length))
+        updater = Updater(str(scratch), "set:/", fetcher=fetcher, config=LIMITS, bootstrap=root)
         # There is no public way to say what time it is; `test_verification` pins this one.
-        updater._trusted_set.reference_time = datetime.fromtimestamp(min(now_us, _LATEST_US) / 1e6, UTC)  # noqa: SLF001
+        updater._trusted_set.reference_time = _moment(_NEVER_US if now_us is None else now_us)  # noqa: SLF001
         updater.refresh()
-        if repository == DIRECTOR and _read(scratch, "targets", Targets).signed.delegations is not None:
-            raise UpdateRefused(Refusal.NOT_TRUSTED, "the director has delegated what it may not")
-        targets = _targets(updater, known, held)
-        return Verified(repository, *_proved(scratch), targets)
+        publishers, silent = _load_publishers(updater, repository, known.keys() if now_us is None else None)
+        targets = _targets(updater, [Targets.type, *publishers], scratch)
+        return Verified(repository, *_proved(scratch, publishers), targets, silent)
+
+
+def _moment(us: int) -> datetime:
+    return datetime.fromtimestamp(min(us, _LATEST_US) / 1e6, UTC)
 
 
 def _check_marks(repository: str, gateway: str, files: Mapping[str, bytes]) -> None:
@@ -118,39 +121,49 @@ def _lay_out(scratch: Path, held: Mapping[str, bytes]) -> None:
             (scratch / f"{role}.json").write_bytes(data)
 
 
-def _targets(
-    updater: Updater, files: Mapping[str, bytes], held: Mapping[str, bytes]
-) -> dict[str, Target | UpdateRefused]:
-    """Every target that a role may speak for and does.
+def _load_publishers(
+    updater: Updater, repository: str, there: Collection[str] | None
+) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """Verify the part of each publisher: those that may be heard, and those that have expired, with their patterns.
 
-    The paths are taken from files that are not yet verified: they are only questions to the updater, which walks the
-    delegations to the answer.
+    An expired publisher silences itself alone: nobody else's releases wait for it. Of a set that is read again only
+    the files that are `there` were taken.
     """
-    found: dict[str, Target | UpdateRefused] = {}
-    for name, data in {**held, **files}.items():
-        if _role_of(name) in ("root", "timestamp", "snapshot"):
-            continue
-        paths = _paths(data)
-        for path in paths:
-            if isinstance(found.get(path), Target):
+    # Which roles there are has no public way either; pinned by the same test.
+    trusted = updater._trusted_set  # noqa: SLF001
+    delegations = trusted.targets.delegations
+    if delegations is None or not delegations.roles:
+        return [], {}
+    if repository == DIRECTOR:
+        raise UpdateRefused(Refusal.NOT_TRUSTED, "the director has delegated what it may not")
+    if len(delegations.roles) > MAX_ROLES:
+        raise UpdateRefused(Refusal.TOO_LARGE, f"the set has more than {MAX_ROLES} publishers")
+    heard, silent = [], {}
+    for name, role in delegations.roles.items():
+        meta = trusted.snapshot.meta.get(f"{name}.json")
+        if meta is None:
+            continue  # It has not signed anything yet.
+        was_taken = there is None or f"{meta.version}.{name}.json" in there
+        with suppress(exceptions.ExpiredMetadataError):
+            if was_taken:
+                updater._load_targets(name, Targets.type)  # noqa: SLF001
+                heard.append(name)
                 continue
-            try:
+        silent[name] = tuple(role.paths or ())
+    return heard, silent
+
+
+def _targets(updater: Updater, roles: Iterable[str], scratch: Path) -> dict[str, Target]:
+    """Every target of these roles that the updater finds on its way through the delegations."""
+    found = {}
+    for role in roles:
+        for path in _read(scratch, role).signed.targets:
+            # What lies behind an expired publisher is not reached.
+            with suppress(exceptions.ExpiredMetadataError):
                 info = updater.get_targetinfo(path)
-            except exceptions.ExpiredMetadataError:
-                # Silences this publisher alone: nobody else's releases wait for it.
-                why = UpdateRefused(Refusal.EXPIRED, f"{_role_of(name)} of the publishers has expired")
-                found.update(dict.fromkeys(set(paths) - set(found), why))
-                break
-            if info is not None:
-                found[path] = _target(path, info)
+                if info is not None:
+                    found[path] = _target(path, info)
     return found
-
-
-def _paths(data: bytes) -> list[str]:
-    try:
-        return [str(path) for path in json.loads(data)["signed"]["targets"]]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return []
 
 
 def _target(path: str, info: TargetFile) -> Target:
@@ -161,24 +174,16 @@ def _target(path: str, info: TargetFile) -> Target:
     )
 
 
-def _proved(scratch: Path) -> tuple[dict[str, bytes], dict[str, Role]]:
+def _proved(scratch: Path, publishers: Iterable[str]) -> tuple[dict[str, bytes], dict[str, Role]]:
     """The files that the updater has left in its folder, by their names in a set, and their roles."""
     roots = {path.name: path.read_bytes() for path in (scratch / "root_history").iterdir()}
     root = Metadata[Root].from_bytes(roots[max(roots, key=lambda name: int(name.partition(".")[0]))])
+    targets = _read(scratch, Targets.type).signed
     files, roles = dict(roots), {"root": _role("root", root, root.signed)}
-    snapshot, targets = _read(scratch, "snapshot", Snapshot).signed, _read(scratch, "targets", Targets).signed
-    delegated = targets.delegations.roles if targets.delegations and targets.delegations.roles else {}
-    for name in (*_TOP, *delegated):
-        if not (scratch / f"{name}.json").exists():
-            continue
-        part: Metadata[Any] = Metadata.from_bytes((scratch / f"{name}.json").read_bytes())
-        role = _role(name, part, root.signed if name in _TOP else targets)
-        meta = snapshot.meta.get(f"{name}.json")
-        # A part that was laid out and never asked for may be an old one.
-        if len(role.signers) < role.threshold or (meta is not None and meta.version != role.version):
-            continue
+    for name in (*_TOP, *publishers):
+        role = roles[name] = _role(name, _read(scratch, name), root.signed if name in _TOP else targets)
         file = f"{name}.json" if name == "timestamp" else f"{role.version}.{name}.json"
-        files[file], roles[name] = (scratch / f"{name}.json").read_bytes(), role
+        files[file] = (scratch / f"{name}.json").read_bytes()
     return files, roles
 
 
@@ -196,7 +201,7 @@ def _role(name: str, part: Metadata[Any], delegator: Root | Targets) -> Role:
     )
 
 
-def _read(scratch: Path, role: str, _kind: type[Any]) -> Metadata[Any]:
+def _read(scratch: Path, role: str) -> Metadata[Any]:
     return Metadata.from_bytes((scratch / f"{role}.json").read_bytes())
 
 

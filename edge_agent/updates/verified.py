@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from edge_protocol.agreement import Target
-from edge_protocol.updates import UpdateRefused
+from edge_protocol.updates import Refusal, UpdateRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +25,26 @@ class Role:
 class Verified:
     """A whole set that was verified, and only what was: its files, its roles, its targets by path.
 
-    A target stands as its refusal when its publisher's part has expired.
+    `silent` are publishers whose part has expired and was not taken, with the patterns of what they may sign.
     """
 
     repository: str
     files: Mapping[str, bytes]
     roles: Mapping[str, Role]
-    targets: Mapping[str, Target | UpdateRefused]
+    targets: Mapping[str, Target]
+    silent: Mapping[str, tuple[str, ...]]
 
-    @property
-    def named(self) -> tuple[Target, ...]:
-        """The targets that hold."""
-        return tuple(target for target in self.targets.values() if isinstance(target, Target))
+    def target(self, path: str) -> Target | UpdateRefused | None:
+        """The target at `path`, or why the publisher that would sign it is not heard."""
+        if path in self.targets:
+            return self.targets[path]
+        for name, patterns in self.silent.items():
+            if any(_covers(pattern, path) for pattern in patterns):
+                return UpdateRefused(Refusal.EXPIRED, f"what {name} has signed has expired")
+        return None
+
+
+def _covers(pattern: str, path: str) -> bool:
+    """As TUF has it: a wildcard never reaches over a slash."""
+    wanted, parts = pattern.split("/"), path.split("/")
+    return len(wanted) == len(parts) and all(map(fnmatchcase, parts, wanted))
