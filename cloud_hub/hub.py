@@ -26,10 +26,13 @@ from cloud_hub.monitoring import drift, identity
 from cloud_hub.storage import files, ports
 from cloud_hub.storage.database import Database
 from cloud_hub.storage.migrate import upgrade
+from cloud_hub.storage.objects import Objects
 from cloud_hub.telemetry.broker import HUB_NAME, Broker, BrokerSettings, Certificates
 from cloud_hub.telemetry.leases import Leases, filters
 from cloud_hub.telemetry.postbox import Postbox
 from cloud_hub.telemetry.receiver import Receiver
+from cloud_hub.updates.carrier import Carrier
+from cloud_hub.updates.delivery import Delivery
 from cloud_hub.web.app import make_app
 from cloud_hub.web.server import WebServer
 from edge_protocol.endpoint import Tls
@@ -40,6 +43,9 @@ TICK_S = 1.0
 WAIT_S = 0.2
 WINDOW = 500
 """Receipts on their way at once."""
+
+CARRIED = 64
+"""Sets and blocks on their way at once, 4 MB: on a link of their own, so that no receipt waits for a model."""
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +106,10 @@ class Hub:
     def run(self, stop: threading.Event) -> None:
         """Look after the parts until `stop` is set."""
         while not stop.wait(TICK_S):
-            for look in (self._look_at_broker, self._look_at_leases, self._look_at_fleet, self._look_at_revocations):
+            for look in (
+                self._look_at_broker, self._look_at_leases, self._look_at_fleet, self._look_at_revocations,
+                self._look_at_signatures,
+            ):  # fmt: skip
                 self._guarded(look)
 
     def close(self) -> None:
@@ -137,9 +146,11 @@ class Hub:
         self._leases = Leases(self._database, settings.hub.replica, clock, ttl_s=ttl_s, tenant=settings.hub.tenant)
         self._closing.callback(self._guarded, self._leases.release)
         key = keys.load(self._config.folder / HUB_KEY)
+        carrier = self._make_carrier(f"{client_id}-carrier")
         receiver = Receiver(
             self._database, Postbox(link, key, clock), clock, self._tally, holds=self._leases.holds,
             batch_messages=settings.receiving.batch_messages, queue_bytes=settings.receiving.queue_mb * 1024 * 1024,
+            on_want=carrier.want,
         )  # fmt: skip
         worker = threading.Thread(target=self._receive, args=(receiver,), name="receiver")
         self._look_at_leases()
@@ -147,6 +158,17 @@ class Hub:
         self._closing.callback(worker.join)
         link.start(receiver.on_message, lambda: None)
         self._closing.callback(link.close)
+
+    def _make_carrier(self, client_id: str) -> Carrier:
+        link = MqttLink(self._url, client_id, tls=self._tls(), window=CARRIED, backoff_s=(0.2, 5.0))
+        objects = Objects.open(self._config.objects)
+        carrier = Carrier(self._database, objects, link, self._tally, holds=self._leases.holds)
+        self._delivery = Delivery(carrier, self._guarded)
+        self._delivery.start()
+        self._closing.callback(self._delivery.close)
+        link.start(lambda _topic, _payload: None, carrier.connected)
+        self._closing.callback(link.close)
+        return carrier
 
     def _receive(self, receiver: Receiver) -> None:
         while not self._stop.is_set():
@@ -176,6 +198,9 @@ class Hub:
         with self._database.writing() as connection:
             self._tally.add("drift_windows", drift.tick(connection, self._clock.wall_us(), rules))
             identity.tick(connection, self._clock.wall_us())
+
+    def _look_at_signatures(self) -> None:
+        self._tally.add("signatures_renewed", self._delivery.renew(self._database, self._config.folder, self._clock))
 
     def _look_at_revocations(self) -> None:
         """A certificate that was revoked while the hub runs is refused at its next connection."""

@@ -20,10 +20,10 @@ from cloud_hub.telemetry import archive, fleet, verify
 from cloud_hub.telemetry.archive import Answer
 from cloud_hub.telemetry.inbox import Inbox, Letter
 from cloud_hub.telemetry.postbox import Postbox
-from cloud_hub.telemetry.verify import BatchArrival, LinkArrival, Refusal, Refused, Sender, StateArrival
+from cloud_hub.telemetry.verify import BatchArrival, LinkArrival, Refusal, Refused, Sender, StateArrival, WantArrival
 from edge_protocol import topics
 from edge_protocol.errors import DecodeError
-from edge_protocol.messages import MAX_MESSAGE_BYTES
+from edge_protocol.messages import MAX_MESSAGE_BYTES, Want
 from edge_protocol.topics import Address, Direction
 
 Arrival: TypeAlias = BatchArrival | StateArrival | LinkArrival
@@ -55,12 +55,15 @@ class Receiver:
     def __init__(
         self, database: Database, postbox: Postbox, clock: Clock, tally: Tally, *,
         holds: Callable[[str], bool], batch_messages: int = 100, queue_bytes: int = 64 * 1024 * 1024,
+        on_want: Callable[[str, Want], None] = lambda _gateway, _want: None,
     ) -> None:  # fmt: skip
+        """`on_want` is told who asks for which bytes, verified; it must not block."""
         self._database = database
         self._postbox = postbox
         self._clock = clock
         self._tally = tally
         self._holds = holds
+        self._on_want = on_want
         self._limit = batch_messages
         self._inbox = Inbox(queue_bytes)
         self._refusals = _Refusals()
@@ -114,6 +117,9 @@ class Receiver:
                 arrival = _open(letter, address, sender)
             except Refused as refused:
                 self._refuse("" if sender is None else address.gateway, refused)
+                continue
+            if isinstance(arrival, WantArrival):
+                self._on_want(arrival.gateway, arrival.want)
             else:
                 arrivals.append(arrival)
                 rows += len(arrival.batch.rows) if isinstance(arrival, BatchArrival) else 1
@@ -182,7 +188,7 @@ def _claimed(letter: Letter) -> str | None:
         return None
 
 
-def _open(letter: Letter, address: Address, sender: Sender | None) -> Arrival:
+def _open(letter: Letter, address: Address, sender: Sender | None) -> Arrival | WantArrival:
     if letter.size > MAX_MESSAGE_BYTES:
         detail = f"{letter.size} bytes on {letter.topic}, at most {MAX_MESSAGE_BYTES} are taken"
         raise Refused(Refusal.OVERSIZED, detail)
@@ -194,8 +200,15 @@ def _open(letter: Letter, address: Address, sender: Sender | None) -> Arrival:
     if address.name in verify.RESERVED:
         detail = f"up/{address.name} is not answered by this version of the hub"
         raise Refused(Refusal.UNANSWERED, detail)
-    opened = verify.open_state if address.name == verify.STATE else verify.open_batch
+    opened = _OPENED.get(address.name, verify.open_batch)
     return opened(letter.topic, letter.payload, sender)
+
+
+_OPENED: dict[str, Callable[[str, bytes, Sender], Arrival | WantArrival]] = {
+    verify.STATE: verify.open_state,
+    verify.WANT: verify.open_want,
+}
+"""How what a gateway signs is opened; any other name is that of a stream."""
 
 
 def _keep(connection: Connection, arrivals: Iterable[Arrival], now_us: int) -> list[Answer]:

@@ -15,10 +15,10 @@ from edge_protocol import envelope, messages, topics
 from edge_protocol.batch import Batch
 from edge_protocol.envelope import Envelope, PublicKey
 from edge_protocol.errors import DecodeError, SignatureError
-from edge_protocol.messages import AnyRecord, GatewayState, Link, Unknown
+from edge_protocol.messages import AnyRecord, GatewayState, Link, Unknown, Want
 
-STATE, LINK = "state", "link"
-RESERVED = frozenset({"want", "object"})
+STATE, LINK, WANT = "state", "link", "want"
+RESERVED = frozenset({"object"})
 """Names below `up/` that are not streams and that this version does not answer."""
 
 
@@ -93,6 +93,14 @@ class LinkArrival:
     online: bool
 
 
+@dataclass(frozen=True, slots=True)
+class WantArrival:
+    """A verified question for bytes of an object."""
+
+    gateway: str
+    want: Want
+
+
 def open_batch(topic: str, message: bytes, sender: Sender) -> BatchArrival:
     """The batch in a message on `up/<stream>`.
 
@@ -127,6 +135,19 @@ def open_state(topic: str, message: bytes, sender: Sender) -> StateArrival:
         detail = f"a state of {state.gateway[:60]} on {topic}"
         raise Refused(Refusal.MISMATCH, detail)
     return StateArrival(sender.tenant, state, sealed.body, sealed.key_id)
+
+
+def open_want(topic: str, message: bytes, sender: Sender) -> WantArrival:
+    """The question in a message on `up/want`.
+
+    Raises:
+        Refused: any of the steps failed.
+    """
+    sealed = _unseal(topic, message, sender)
+    try:
+        return WantArrival(sender.gateway, messages.decode(Want, sealed.body))
+    except DecodeError as error:
+        raise Refused(Refusal.BODY, str(error)) from error
 
 
 def open_link(topic: str, message: bytes) -> LinkArrival:

@@ -43,7 +43,7 @@ def bad_messages(gateway: GatewaySimulator) -> dict[str, tuple[str, bytes, str]]
         "a state that is none": (state, envelope.seal(state, b"\x80", gateway.key), "body"),
         "a gateway nobody enrolled": (topics.up("press-9", "verdicts"), good, "not-enrolled"),
         "a wrong shard": (f"lineside/v1/g/{wrong_shard()}/press-1/up/verdicts", good, "topic"),
-        "a reserved name": (topics.up("press-1", "want"), good, "unanswered"),
+        "a reserved name": (topics.up("press-1", "object"), good, "unanswered"),
         "a hint that is none": (topics.up("press-1", "link"), b"\x01", "body"),
     }  # fmt: skip
 
