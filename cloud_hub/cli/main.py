@@ -19,6 +19,7 @@ VERBS = {
     "init": "make a hub in a new folder",
     "keys": "who may sign updates: make, delegate, revoke, rotate, show",
     "publish": "check a bundle, sign it and hand it to a hub that runs",
+    "rollout": "bring a release to gateways wave by wave; explain why one has it or not",
     "serve": "run the hub: broker, receiver and pages",
 }
 

@@ -203,6 +203,8 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     created_us: int = 0
     changed_us: int = 0
+    joined_us: int = 0
+    """When it was last asked who else is selected by now."""
 
     def in_wave(self, wave: int) -> tuple[Member, ...]:
         """The members of a wave that take part."""

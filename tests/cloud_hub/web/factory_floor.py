@@ -17,6 +17,7 @@ from cloud_hub.telemetry.verify import BatchArrival, LinkArrival, StateArrival
 from edge_protocol import batch as batches
 from edge_protocol import messages
 from edge_protocol.batch import Batch, Context, RecordRow, VerdictRow
+from edge_protocol.bundle import FEATURES
 from edge_protocol.codes import ClockState, Reason, Stream, Verdict
 from edge_protocol.counters import Reference, count, make_signal
 from edge_protocol.envelope import Envelope
@@ -62,6 +63,7 @@ class Gateway:
     epoch: int = 7
     produced: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
+    updates: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     pipelines: dict[str, Model] = field(default_factory=dict)
     totals: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -91,6 +93,7 @@ class Floor:
         *,
         over_us: int = MINUTE_US,
         arrive: bool = True,
+        latency_us: int = 0,
     ) -> None:
         """Parts judged evenly over the last `over_us`; those that do not `arrive` wait on the gateway's disk."""
         gateway.pipelines[pipeline] = model
@@ -100,7 +103,7 @@ class Floor:
         rows = []
         for i, verdict in enumerate(verdicts):
             totals[verdict.name] = totals.get(verdict.name, 0) + 1
-            rows.append(self._row(first + i, start + over_us * i // len(verdicts), verdict))
+            rows.append(self._row(first + i, start + over_us * i // len(verdicts), verdict, latency_us))
         if not arrive:
             gateway.held[Stream.VERDICTS] = gateway.held.get(Stream.VERDICTS, 0) + len(verdicts)
             return
@@ -158,12 +161,19 @@ class Floor:
             time=Time("boot", 1, now, now, clock),
             streams=tuple(_account(gateway, stream, lose) for stream in gateway.produced),
             pipelines=tuple(_pipeline(name, model, gateway) for name, model in gateway.pipelines.items()),
+            features=tuple(sorted(FEATURES)),
+            arch="x86_64",
+            cpu_flags=("avx2", "avx512_vnni"),
         )
         arrival = StateArrival(gateway.place.tenant, state, messages.encode(state), b"key")
         with self.database.writing() as connection:
             fleet.keep_state(connection, arrival, now)
             fleet.keep_link(connection, LinkArrival(gateway.name, online=True), now)
             fleet.seen(connection, [gateway.name], now)
+
+    def refuse(self, gateway: Gateway, pipeline: str, model: Model, refusal: str) -> None:
+        """From its next state on the gateway says that it refuses a release."""
+        gateway.updates[pipeline] = (model.digest.hex(), "refused", refusal)
 
     def silence(self, gateway: Gateway) -> None:
         """The gateway's last will: it is gone."""
@@ -175,10 +185,10 @@ class Floor:
         gateway.produced[stream] = first + n - 1
         return first
 
-    def _row(self, seq: int, at_us: int, verdict: Verdict) -> VerdictRow:
+    def _row(self, seq: int, at_us: int, verdict: Verdict, latency_us: int) -> VerdictRow:
         middle = SCORES.get(verdict)
         score = None if middle is None else middle + 0.1 * math.tanh(self.random.gauss(0, 1))
-        latency_us = round(self.random.lognormvariate(8.4, 0.2))
+        latency_us = latency_us or round(self.random.lognormvariate(8.4, 0.2))
         reason = REASONS.get(verdict, Reason.UNREADABLE)
         return VerdictRow(seq, at_us, seq, 0, verdict, reason, score, latency_us, f"P{seq:06d}")
 
@@ -258,4 +268,8 @@ def _account(gateway: Gateway, stream: str, lose: int) -> StreamAccount:
 def _pipeline(name: str, model: Model, gateway: Gateway) -> PipelineState:
     totals = gateway.totals.get(name, {})
     digest, n = model.digest.hex(), sum(totals.values())
-    return PipelineState(name, model.name, model.version, digest, model.variant, n, totals, 4.1, 9.7, ready=True)
+    wanted, step, refusal = gateway.updates.get(name, ("", "", ""))
+    return PipelineState(
+        name, model.name, model.version, digest, model.variant, n, totals, 4.1, 9.7, ready=True,
+        wanted=wanted, step=step, refusal=refusal,
+    )  # fmt: skip

@@ -1,0 +1,364 @@
+"""Rollouts in the database: what gateways signed makes them go on, any replica carries them, nothing is done twice."""
+
+from msgspec.structs import replace
+from sqlalchemy import func, select
+
+from cloud_hub.access import audit
+from cloud_hub.storage.database import Database
+from cloud_hub.storage.schema import audit as chain
+from cloud_hub.storage.schema import rollout_decisions, trust_files
+from cloud_hub.updates.rollouts import ledger, views
+from cloud_hub.updates.rollouts.plan import Action, Member, RolloutState, Selection, Threshold
+from edge_protocol.codes import Verdict
+from edge_protocol.updates import Step
+from tests.cloud_hub.updates.rollouts.works import NAME, V1, V2, V3, Release, Works
+
+
+def test_a_canary_proves_itself_then_the_rest_follows(works: Works) -> None:
+    """
+    One gateway is assigned; when its signed verdicts carry the digest the others are; when theirs do, it is finished.
+    """
+    fleet = [works.gateway(f"press-{i}") for i in range(1, 4)]
+    works.create(works.plan(waves=("1", "100%")))
+
+    works.look()
+    first = [name for name in ("press-1", "press-2", "press-3") if works.assigned(name)]
+    works.run(fleet[:1], V2)
+    works.look()
+    second = works.states()
+    works.run(fleet[1:], V2)
+    works.look()
+
+    assert first == ["press-1"]
+    assert second == {"press-1": "updated", "press-2": "assigned", "press-3": "assigned"}
+    assert set(works.states().values()) == {"updated"}
+    assert works.rollout().state is RolloutState.FINISHED
+    assert works.assigned("press-3")["seal"].version == "1.1.0"
+    assert works.assigned("press-3")["seal"].rollout == "1"
+
+
+def test_reports_without_verdicts_prove_nothing(works: Works) -> None:
+    """
+    A gateway that says `kept`, and that it runs the release, and goes on judging with the old one is never updated.
+    """
+    press = works.gateway("press-1")
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+
+    works.say(press, V2, Step.KEPT)
+    press.pipelines["seal"] = V2
+    works.floor.state(press)
+    works.floor.judge(press, "seal", V1, [Verdict.OK] * 500)
+    works.look(60)
+
+    assert works.states() == {"press-1": "assigned"}
+    assert works.rollout().members[0].evidence.n == 0
+    assert works.rollout().members[0].evidence.step == "kept"
+
+
+def test_a_gateway_that_runs_it_already_proves_it_anew(works: Works) -> None:
+    """
+    Verdicts from before the assignment are not evidence, whoever's digest they carry.
+    """
+    press = works.gateway("press-1", runs=V2)
+    works.create(works.plan(waves=("100%",)))
+
+    works.look()
+    before = works.states()
+    works.run([press], V2)
+    works.look()
+
+    assert before == {"press-1": "assigned"}
+    assert works.states() == {"press-1": "updated"}
+
+
+def test_a_refusal_stops_it_by_name(works: Works) -> None:
+    """
+    The canary's self-test fails: the rollout stops, says which gateway and why, and nobody else is ever assigned.
+    """
+    press = [works.gateway(f"press-{i}") for i in (1, 2)]
+    works.create(works.plan(V3, on_failure=Action.STOP))
+    works.look()
+
+    works.say(press[0], V3, Step.REFUSED, "SelfTestFailed", "normalise differs by 0.7")
+    works.look()
+    works.look(10_000)
+
+    found = works.rollout()
+    assert found.state is RolloutState.STOPPED
+    assert "press-1 seal: SelfTestFailed: normalise differs by 0.7" in found.reason
+    assert works.states() == {"press-1": "failed", "press-2": "pending"}
+    assert works.assigned("press-2") == {}
+
+
+def test_what_a_gateway_says_of_itself_later_is_enough_to_fail(works: Works) -> None:
+    """
+    Where the record of a refusal is not here, the signed state names it; one from before the assignment does not count.
+    """
+    press = works.gateway("press-1")
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+    works.floor.refuse(press, "seal", V2, "Unstable")
+
+    works.floor.state(press)
+    works.look()
+    soon = works.states()
+    works.clock.advance(40)
+    works.floor.state(press)
+    works.look()
+
+    assert soon == {"press-1": "assigned"}
+    assert works.states() == {"press-1": "failed"}
+    assert works.rollout().members[0].reason == "Unstable"
+
+
+def test_slow_verdicts_fail_the_budget_of_the_manifest(works: Works) -> None:
+    """
+    The latency gate looks at the rows themselves, and its limit is what the signed manifest promises.
+    """
+    press = works.gateway("press-1")
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+
+    works.floor.judge(press, "seal", V2, [Verdict.OK] * 100, over_us=1_000_000, latency_us=90_000)
+    works.look()
+
+    assert works.states() == {"press-1": "failed"}
+    assert "gate latency: 100 of 100" in works.rollout().members[0].reason
+    assert works.rollout().members[0].evidence.p99_ms == 90.0
+
+
+def test_silence_is_unknown_and_a_return_is_heard(works: Works) -> None:
+    """
+    A silent gateway is unknown at its deadline and pauses the rollout; back with verdicts it is updated after all.
+    """
+    press = works.gateway("press-1")
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+
+    works.look(601)
+    silent, paused = works.states(), works.rollout()
+    works.run([press], V2)
+    works.look()
+
+    assert silent == {"press-1": "unknown"}
+    assert paused.state is RolloutState.PAUSED
+    assert works.states() == {"press-1": "updated"}
+
+
+def test_revert_brings_back_what_ran(works: Works) -> None:
+    """
+    On failure each gateway that has the release is assigned the one of before, and that too is believed when judged.
+    """
+    fleet = [works.gateway(f"press-{i}") for i in (1, 2)]
+    works.create(works.plan(waves=("1", "100%"), on_failure=Action.REVERT))
+    works.look()
+    works.run(fleet[:1], V2)
+    works.look()
+
+    works.say(fleet[1], V2, Step.RETURNED, "Unstable", "p99 of 90 ms")
+    works.look()
+    named = {name: works.assigned(name)["seal"].digest for name in ("press-1", "press-2")}
+    reverting = works.states()
+    works.run(fleet, V1)
+    works.look()
+
+    assert named == dict.fromkeys(named, V1.target.digest)
+    assert set(reverting.values()) == {"reverting"}
+    assert set(works.states().values()) == {"reverted"}
+    assert works.rollout().state is RolloutState.FAILED
+
+
+def test_what_cannot_be_given_back_keeps_what_it_runs(works: Works) -> None:
+    """
+    The release of before may be unsigned: an abort with revert says so and ends, instead of trying for ever.
+    """
+    press = works.gateway("press-1", runs=Release(NAME, "0.9.0", V1.signals))
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+    works.run([press], V2)
+
+    works.order(1, "revert")
+    works.look()
+    works.look()
+
+    assert works.states() == {"press-1": "excluded"}
+    assert "0.9.0 is not in the catalogue" in works.rollout().members[0].reason
+    assert works.rollout().state is RolloutState.STOPPED
+    assert works.assigned("press-1")["seal"].digest == V2.target.digest
+
+
+def test_pause_resume_and_abort_are_obeyed(works: Works) -> None:
+    """
+    Paused, nobody is assigned; resumed, the next wave is; aborted, nobody is any more and those who have it keep it.
+    """
+    fleet = [works.gateway(f"press-{i}") for i in (1, 2, 3)]
+    works.create(works.plan(waves=("1", "1", "1")))
+    works.look()
+    works.run(fleet[:1], V2)
+
+    works.order(1, "pause")
+    works.look()
+    paused = works.assigned("press-2")
+    works.order(1, "resume")
+    works.look()
+    resumed = works.assigned("press-2")
+    works.order(1, "abort")
+    works.run(fleet[1:2], V2)
+    works.look()
+
+    assert (paused, [*resumed]) == ({}, ["seal"])
+    assert works.states() == {"press-1": "updated", "press-2": "updated", "press-3": "pending"}
+    assert works.assigned("press-1")["seal"].digest == V2.target.digest
+
+
+def test_resume_after_a_failure_retries_the_failed_wave(works: Works) -> None:
+    """
+    The failed canary is assigned again with a new deadline, and the second wave waits.
+    """
+    fleet = [works.gateway(f"press-{i}") for i in (1, 2)]
+    works.create(works.plan())
+    works.look()
+    works.say(fleet[0], V2, Step.REFUSED, "SelfTestFailed")
+    works.look()
+
+    works.order(1, "resume", "the lamp is new")
+    works.look()
+    again = works.rollout()
+    works.run(fleet[:1], V2)
+    works.look()
+
+    assert (again.members[0].attempt, again.members[0].state, works.assigned("press-2") != {}) == (2, "assigned", True)
+    assert works.states() == {"press-1": "updated", "press-2": "assigned"}
+
+
+def test_a_look_that_changes_nothing_writes_nothing(works: Works) -> None:
+    """
+    Without news the second look stores, decides and signs nothing.
+    """
+    works.gateway("press-1")
+    works.create(works.plan())
+    works.look()
+    before = counted(works.database)
+
+    assert works.look() == 0
+
+    assert counted(works.database) == before
+
+
+def test_any_replica_goes_on(works: Works) -> None:
+    """
+    Whatever process looks next sees all there is: a rollout read back is the one that was stored.
+    """
+    press = works.gateway("press-1")
+    works.create(works.plan())
+    works.look()
+    works.run([press], V2)
+    works.look()
+
+    first, second = works.rollout(), works.rollout()
+
+    assert first == second
+    assert first.members[0].before == {"NG": 2, "OK": 198}
+    assert first.members[0].previous == V1.target
+
+
+def test_everything_decided_is_in_the_chain(works: Works) -> None:
+    """
+    Each decision is a row beside the rollout and an entry of the audit chain, which is whole.
+    """
+    press = works.gateway("press-1")
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+    works.run([press], V2)
+    works.look()
+
+    with works.database.reading() as connection:
+        told = [each.text for each in views.view(connection, 1).decisions]
+        entries = select(func.count()).select_from(chain).where(chain.c.action == "rollout")
+        assert connection.execute(entries).scalar_one() == len(told)
+        assert audit.broken_at(connection) is None
+    assert told == [
+        "finished: 1 of 1 updated",
+        "updated: 30 signed verdicts carry it, every gate passes",
+        "assigned surface-anomaly 1.1.0",
+        "created: 1 pipelines in 1 waves",
+    ]
+
+
+def test_a_gateway_that_cannot_be_assigned_fails_alone(works: Works) -> None:
+    """
+    The director's refusal of one gateway is that member's failure; the look goes on with the others.
+    """
+    for name in ("press-1", "press-2"):
+        works.gateway(name)
+    rollout = works.create(works.plan(waves=("100%",), failure=Threshold(percent=100.0)))
+    ghost = Member(gateway="ghost", pipeline="seal", wave=0)
+    with works.database.writing() as connection:
+        ledger.store(connection, rollout, replace(rollout, members=(*rollout.members, ghost)))
+
+    works.look()
+
+    assert works.states() == {"ghost": "failed", "press-1": "assigned", "press-2": "assigned"}
+    assert "ghost is not enrolled" in next(each.reason for each in works.rollout().members if each.gateway == "ghost")
+
+
+def test_late_joiners_obey_the_waves(works: Works) -> None:
+    """
+    A gateway that fits the selection later joins the last wave and is assigned no earlier than that.
+    """
+    fleet = [works.gateway(f"press-{i}", site="berlin") for i in (1, 2)]
+    works.create(works.plan(waves=("1", "100%"), selection=Selection(sites=("berlin",))))
+    works.look()
+
+    works.gateway("press-0", site="berlin")
+    works.gateway("oven-1", site="essen")
+    works.look(61)
+    joined = works.states(), works.assigned("press-0")
+    works.run(fleet[:1], V2)
+    works.look()
+
+    assert joined == ({"press-0": "pending", "press-1": "assigned", "press-2": "pending"}, {})
+    assert works.states() == {"press-0": "assigned", "press-1": "updated", "press-2": "assigned"}
+
+
+def test_a_stand_in_that_joins_waits_for_a_wave_of_its_own(works: Works) -> None:
+    """
+    A late joiner that stands in for a gateway of the last wave comes after it.
+    """
+    works.gateway("press-1", line="a", labels={"redundant": "x"})
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+
+    works.gateway("press-2", line="a", labels={"redundant": "x"})
+    works.look(61)
+
+    assert [(each.gateway, each.wave) for each in works.rollout().members] == [("press-1", 0), ("press-2", 1)]
+    assert works.assigned("press-2") == {}
+
+
+def test_another_rollout_takes_over_what_was_never_proved(works: Works) -> None:
+    """
+    A member that another rollout has been given since is not measured against the first one's release any more.
+    """
+    press = works.gateway("press-1")
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+    works.order(1, "abort")
+    works.create(works.plan(V3, waves=("100%",)))
+    works.look()
+
+    works.run([press], V2)
+    works.look()
+
+    assert works.states(1) == {"press-1": "unknown"}
+    assert "rollout 2 took over" in works.rollout(1).members[0].reason
+
+
+def counted(database: Database) -> list[int]:
+    """How many rows there are of what a look writes."""
+    with database.reading() as connection:
+        return [
+            connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in (rollout_decisions, chain, trust_files)
+        ]
