@@ -85,7 +85,7 @@ def verify(
         updater._trusted_set.reference_time = _moment(_NEVER_US if now_us is None else now_us)  # noqa: SLF001
         updater.refresh()
         publishers, silent = _load_publishers(updater, repository, known.keys() if now_us is None else None)
-        targets = _targets(updater, [Targets.type, *publishers], scratch)
+        targets = _targets({name: _read(scratch, name).signed for name in (Targets.type, *publishers)}, silent)
         return Verified(repository, *_proved(scratch, publishers), targets, silent)
 
 
@@ -153,16 +153,20 @@ def _load_publishers(
     return heard, silent
 
 
-def _targets(updater: Updater, roles: Iterable[str], scratch: Path) -> dict[str, Target]:
-    """Every target of these roles that the updater finds on its way through the delegations."""
-    found = {}
-    for role in roles:
-        for path in _read(scratch, role).signed.targets:
-            # What lies behind an expired publisher is not reached.
-            with suppress(exceptions.ExpiredMetadataError):
-                info = updater.get_targetinfo(path)
-                if info is not None:
-                    found[path] = _target(path, info)
+def _targets(parts: Mapping[str, Targets], silent: Collection[str]) -> dict[str, Target]:
+    """Every target that its part may speak for: the first part in the order of delegation that may, decides.
+
+    Publishers delegate no further: what a delegate of theirs has signed is not looked at.
+    """
+    top = parts[Targets.type]
+    found = {path: _target(path, info) for path, info in top.targets.items()}
+    for path in {path for part in parts.values() for path in part.targets} - set(found):
+        for name, is_last in top.delegations.get_roles_for_target(path) if top.delegations else ():
+            info = parts[name].targets.get(path) if name in parts else None
+            if info is not None:
+                found[path] = _target(path, info)
+            if info is not None or is_last or name in silent:
+                break
     return found
 
 

@@ -48,6 +48,7 @@ class Publisher:
     keys: list[CryptoSigner]
     paths: tuple[str, ...] = ("surface/*/manifest.json",)
     threshold: int = 1
+    terminating: bool = True
     targets: dict[str, TargetFile] = field(default_factory=dict)
     version: int = 1
     delegations: Delegations | None = None
@@ -75,6 +76,7 @@ class Repository:
     signed_by: dict[str, list[CryptoSigner]] = field(default_factory=dict)
     roots: dict[str, bytes] = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)
+    revoked: set[str] = field(default_factory=set)
     hashed: bool = False
 
     def __post_init__(self) -> None:
@@ -106,9 +108,10 @@ class Repository:
         parts = {"targets": self._targets(), **{name: self._publisher(name) for name in self.publishers}}
         meta = {}
         for name, (version, data) in parts.items():
+            if name in self.unlisted:
+                continue
             found[f"{version}.{name}.json"] = data
-            if name not in self.unlisted:
-                meta[f"{name}.json"] = self._meta(version, data)
+            meta[f"{name}.json"] = self._meta(version, data)
         snapshot = self._sign(
             "snapshot", Snapshot(self.versions["snapshot"], expires=self._until("snapshot"), meta=meta)
         )
@@ -137,8 +140,9 @@ class Repository:
 
     def _targets(self) -> tuple[int, bytes]:
         targets = Targets(self.versions["targets"], expires=self._until("targets"), targets=self.targets)
-        if self.publishers:
-            targets.delegations = delegations(self.publishers)
+        heard = {name: each for name, each in self.publishers.items() if name not in self.revoked}
+        if heard:
+            targets.delegations = delegations(heard)
         return targets.version, self._sign("targets", targets)
 
     def _publisher(self, name: str) -> tuple[int, bytes]:
@@ -198,7 +202,11 @@ def delegations(publishers: dict[str, Publisher]) -> Delegations:
     keys = {key.public_key.keyid: key.public_key for each in publishers.values() for key in each.keys}
     roles = {
         name: DelegatedRole(
-            name, [k.public_key.keyid for k in each.keys], each.threshold, terminating=True, paths=list(each.paths)
+            name,
+            [k.public_key.keyid for k in each.keys],
+            each.threshold,
+            terminating=each.terminating,
+            paths=list(each.paths),
         )
         for name, each in publishers.items()
     }

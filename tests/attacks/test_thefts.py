@@ -49,6 +49,25 @@ def foreign_floor(house: House) -> None:
     house.models.publishers["pub-beta"].release("6.6.6", floor="6.6.6")
 
 
+def twice_delegated(house: House) -> None:
+    """A publisher that comes later in the order signs a path that an earlier one may sign and did not."""
+    house.models.publishers["pub-beta"] = Publisher([new_key()])
+    house.models.publishers["pub-beta"].release("6.6.6")
+    house.name("6.6.6")
+
+
+def revoked(house: House) -> None:
+    """The publisher is not delegated to any more; its part is still in the snapshot, which loses nothing."""
+    house.models.revoked.add("pub-acme")
+
+
+def unheard(house: House) -> None:
+    """A publisher that may sign the same names, and has not signed anything yet, comes first."""
+    acme = house.models.publishers.pop("pub-acme")
+    house.models.publishers |= {"pub-beta": Publisher([new_key()], terminating=False), "pub-acme": acme}
+    house.models.unlisted.add("pub-beta")
+
+
 def by_delegate(house: House) -> None:
     """A publisher's delegate signs outside of what the publisher itself may sign; cycles end."""
     thief = Publisher([new_key()], paths=("*/*/manifest.json",))
@@ -78,6 +97,9 @@ THEFTS = [
     Theft("another publisher's release", "NotAgreed", foreign_release),
     Theft("another publisher's floor", "1.1.0", foreign_floor),
     Theft("a delegate's release", "NotAgreed", by_delegate),
+    Theft("a release of who comes second", "NotAgreed", twice_delegated),
+    Theft("a revoked publisher", "NotAgreed", revoked),
+    Theft("a publisher that was never heard", "1.1.0", unheard),
     Theft("an expired publisher", "Expired", publisher_expires),
     Theft("a published release", "1.1.0", names("1.1.0")),
 ]
