@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from time import monotonic
 
-from edge_agent import assembly, durable, recovery, renewals
+from edge_agent import assembly, durable, identity, recovery, renewals
 from edge_agent.assembly import Surroundings
 from edge_agent.clock import Clock
 from edge_agent.config import Config
@@ -83,7 +83,7 @@ class Agent:
                 watches=self._watches,
                 stations=self._stations,
                 standing=self._standing,
-                updates=renewals.why_off(config) or "on",
+                updates=identity.why_no_updates(config) or "on",
             )
             self._uplink = assembly.make_uplink(config, around, self._outbox, self._clock, self._report.state)
             about = renewals.Around(self._pipelines, self._want, self._begin, self._is_silent)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import NameOID
 
 from edge_agent import durable
+from edge_agent.config import Config
 from edge_agent.errors import ConfigError, IdentityError
 from edge_protocol import envelope, topics
 from edge_protocol.errors import SignatureError
@@ -69,6 +70,15 @@ def new(folder: Path, gateway: str) -> str:
         message = f"{folder} cannot be written: {error.strerror}"
         raise IdentityError(message, "choose a folder of this user, or run as the agent's user") from error
     return csr.decode()
+
+
+def why_no_updates(config: Config) -> str:
+    """Why this gateway takes no models from a hub; nothing when it does."""
+    if config.hub is None:
+        return "off: there is no [hub]"
+    roots = (config.identity.models_root_file, config.identity.director_root_file)
+    missing = " and ".join(path.name for path in roots if not path.is_file())
+    return f"off: {missing} of its enrolment is missing" if missing else ""
 
 
 def _withdraw(folder: Path) -> None:

@@ -6,7 +6,7 @@ Calls into the other rooms are handed over here, so that none of them knows anot
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from edge_agent import settings
+from edge_agent import identity, settings
 from edge_agent.assembly import check_placed, load_placed
 from edge_agent.clock import Clock
 from edge_agent.config import Config
@@ -76,15 +76,6 @@ def running_models(config: Config, store: Store, ledger: Ledger) -> dict[str, Mo
     return models
 
 
-def why_off(config: Config) -> str:
-    """Why this gateway takes no updates; nothing when it does."""
-    if config.hub is None:
-        return "off: there is no [hub]"
-    files = config.identity
-    missing = [path.name for path in (files.models_root_file, files.director_root_file) if not path.is_file()]
-    return f"off: {', '.join(missing)} is not in the identity folder; enrol the gateway again" if missing else ""
-
-
 def make_updates(config: Config, store: Store, ledger: Ledger, clock: Clock, around: Around) -> Updates | None:
     """What takes updates, where there is a hub and something to trust.
 
@@ -92,7 +83,7 @@ def make_updates(config: Config, store: Store, ledger: Ledger, clock: Clock, aro
         ConfigError: the roots or the data folder cannot be read.
         StoreError: the rows cannot be read.
     """
-    if why_off(config):
+    if identity.why_no_updates(config):
         return None
     tables = {table.name: table for table in config.pipelines}
     try:

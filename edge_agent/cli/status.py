@@ -47,6 +47,7 @@ def ask(settings: Config) -> dict[str, Any]:
         "faults": live["faults"],
         "agent_version": state["agent_version"],
         "clock": state["time"].get("clock", "ok"),
+        "updates": live["updates"],
         "waiting_for_hub": waiting,
         "pipelines": state["pipelines"],
         "drift": live["drift"],
@@ -67,7 +68,7 @@ def _ask_live(settings: Config) -> Any:
 
 def _show(found: dict[str, Any]) -> None:
     facts: dict[str, Any] = {
-        key: found[key] for key in ("gateway", "agent_version", "clock", "waiting_for_hub") if key in found
+        key: found[key] for key in ("gateway", "agent_version", "clock", "updates", "waiting_for_hub") if key in found
     }
     show_facts({**facts, "running": "yes" if found["running"] else "no", "faults": found["faults"] or "none"})
     names = ("name", "model", "version", "variant", "triggers", "verdicts", "p50_ms", "p99_ms")

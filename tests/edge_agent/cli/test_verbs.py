@@ -8,7 +8,7 @@ from edge_agent.cli.main import VERBS
 from tests.edge_agent.cli.conftest import Say
 from tests.gateways import Gateway, until
 
-READING = ("status", "verdicts", "outbox", "models", "drift", "config check")
+READING = ("status", "verdicts", "outbox", "models", "drift", "config check", "update status", "update history")
 """The verbs that show something of a gateway."""
 
 
@@ -57,7 +57,7 @@ def test_a_gateway_that_has_not_run_has_nothing_to_say(tmp_path: Path, say: Say,
     gateway = Gateway(tmp_path)
     before = gateway.listing()
 
-    said = say(verb, "--config", gateway.config)
+    said = say(*verb.split(), "--config", gateway.config)
 
     assert said.code == 2
     assert said.err.splitlines()[0].endswith("is not there: this gateway has not run yet")
@@ -80,7 +80,7 @@ def test_each_verb_explains_itself(say: Say, verb: str) -> None:
     said = say(*verb.split(), "--help")
 
     assert said.code == 0
-    assert verb in ("config", "identity") or "--json" in said.out
+    assert verb in ("config", "identity", "update") or "--json" in said.out
 
 
 def test_help_lists_each_verb(say: Say) -> None:

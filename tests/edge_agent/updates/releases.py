@@ -24,7 +24,7 @@ from tests.attacks.repositories import Publisher, Repository, new_key, target
 from tests.edge_agent.inference import small_bundles
 from tests.edge_agent.inference.small_bundles import LENGTH, npy, window_graph
 from tests.edge_protocol.brokers import EmbeddedBroker
-from tests.gateways import Gateway
+from tests.gateways import Gateway, until
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 ROLES = ("root", "targets", "snapshot", "timestamp", "pub-acme")
@@ -151,6 +151,7 @@ class Hub:
             (topics.FLEET_MODELS, self.models),
             (topics.down("press-1", "desired"), self.director),
         ):
+            until("the broker", lambda: self.link.connected)
             assert self.link.publish(topic, carry(pack(repository.files())), retain=True)
 
     def roll_out(self, made: Release) -> None:
