@@ -31,8 +31,10 @@ from cloud_hub.telemetry.broker import HUB_NAME, Broker, BrokerSettings, Certifi
 from cloud_hub.telemetry.leases import Leases, filters
 from cloud_hub.telemetry.postbox import Postbox
 from cloud_hub.telemetry.receiver import Receiver
+from cloud_hub.updates import ceremony
 from cloud_hub.updates.carrier import Carrier
 from cloud_hub.updates.delivery import Delivery
+from cloud_hub.updates.rollouts import engine as rollouts
 from cloud_hub.web.app import make_app
 from cloud_hub.web.server import WebServer
 from edge_protocol.endpoint import Tls
@@ -108,7 +110,7 @@ class Hub:
         while not stop.wait(TICK_S):
             for look in (
                 self._look_at_broker, self._look_at_leases, self._look_at_fleet, self._look_at_revocations,
-                self._look_at_signatures,
+                self._look_at_signatures, self._look_at_rollouts,
             ):  # fmt: skip
                 self._guarded(look)
 
@@ -198,6 +200,14 @@ class Hub:
         with self._database.writing() as connection:
             self._tally.add("drift_windows", drift.tick(connection, self._clock.wall_us(), rules))
             identity.tick(connection, self._clock.wall_us())
+
+    def _look_at_rollouts(self) -> None:
+        """Without the online key there are no updates, and nothing that a rollout could have assigned."""
+        with self._database.reading() as connection:
+            signer = ceremony.online_key(connection, self._config.folder)
+        if signer is not None:
+            objects = Objects.open(self._config.objects)
+            self._tally.add("rollout_turns", rollouts.step(self._database, objects, signer, self._clock.wall_us()))
 
     def _look_at_signatures(self) -> None:
         self._tally.add("signatures_renewed", self._delivery.renew(self._database, self._config.folder, self._clock))
