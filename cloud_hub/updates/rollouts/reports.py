@@ -53,7 +53,7 @@ def gather(connection: Connection, rollout: Rollout) -> Reports:
     others = _overtaken(connection, rollout, gateways)
     last = connection.execute(select(func.max(batches.c.id))).scalar_one_or_none() or 0
     return {
-        each.key: _report(connection, rollout, each, totals, told.get(each.key), said.get(each.key, ()), others, last)
+        each.key: _report(connection, rollout, each, totals, told.get(each.key), _said_of(said, each), others, last)
         for each in watched
     }
 
@@ -139,6 +139,11 @@ def _updates(connection: Connection, given: Sequence[Member]) -> dict[Key, list[
     return found
 
 
+def _said_of(said: Mapping[Key, list[tuple[int, Update]]], member: Member) -> list[tuple[int, Update]]:
+    """What was said of the pipeline, and of all at once: a set that is refused as a whole names no pipeline."""
+    return [*said.get((member.gateway, ""), ()), *said.get(member.key, ())]
+
+
 def _records_since(gateways: Sequence[str], batch: int) -> Select[Any]:
     # By way of the batches: these have an index by gateway, stream and number, and rows have one by sequence number.
     joined = (
@@ -168,8 +173,7 @@ def _latest(rollout: Rollout, member: Member, said: Sequence[tuple[int, Update]]
     named = [each for each in fresh if each.digest == digest or (not each.digest and each.rollout == number)]
     if named:
         last = named[-1]
-        refuses = last.step in _REFUSING
-        return last.step, Refused(last.step, last.refusal, last.detail) if refuses else None
+        return last.step, Refused(last.step, last.refusal, last.detail) if _refuses(last.step, last.refusal) else None
     unnamed = [each for each in fresh if not each.digest and each.refusal]
     return "", Refused(unnamed[-1].step, unnamed[-1].refusal, unnamed[-1].detail, by_name=False) if unnamed else None
 
@@ -178,7 +182,12 @@ def _by_state(told: PipelineState, digest: str) -> tuple[str, Refused | None]:
     """What the gateway says of itself, where no record of the step is here."""
     if told.wanted != digest:
         return "", None
-    return told.step, Refused(told.step, told.refusal) if told.step in _REFUSING and told.refusal else None
+    return told.step, Refused(told.step, told.refusal) if _refuses(told.step, told.refusal) else None
+
+
+def _refuses(step: str, refusal: str) -> bool:
+    """One that may be over by itself stays at the step it was at, with the refusal's name."""
+    return bool(refusal) or step in _REFUSING
 
 
 def _latencies(connection: Connection, member: Member, digest: str) -> tuple[int, ...]:

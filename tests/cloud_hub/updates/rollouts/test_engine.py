@@ -112,6 +112,42 @@ def test_what_a_gateway_says_of_itself_later_is_enough_to_fail(works: Works) -> 
     assert works.rollout().members[0].reason == "Unstable"
 
 
+def test_what_may_be_over_by_itself_is_waited_for(works: Works) -> None:
+    """
+    A gateway without room says so and tries again: at the deadline that is its failure, by name.
+    """
+    press = works.gateway("press-1")
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+
+    works.say(press, V2, Step.WANTED, "OutOfSpace", "3 MB are missing")
+    works.look()
+    soon = works.states()
+    works.look(600)
+
+    assert soon == {"press-1": "assigned"}
+    assert works.states() == {"press-1": "failed"}
+    assert works.rollout().members[0].reason == "OutOfSpace: 3 MB are missing"
+
+
+def test_what_a_thief_sends_stops_no_rollout(works: Works) -> None:
+    """
+    A set that is refused as a whole names no release: it fails nobody, and is told as the last thing heard.
+    """
+    press = works.gateway("press-1")
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+
+    works.say(press, None, Step.REFUSED, "NotTrusted", "models: a stranger's key")
+    works.look()
+    soon = works.states()
+    works.look(600)
+
+    assert soon == {"press-1": "assigned"}
+    assert works.states() == {"press-1": "unknown"}
+    assert "last heard: NotTrusted: models: a stranger's key" in works.rollout().members[0].reason
+
+
 def test_slow_verdicts_fail_the_budget_of_the_manifest(works: Works) -> None:
     """
     The latency gate looks at the rows themselves, and its limit is what the signed manifest promises.

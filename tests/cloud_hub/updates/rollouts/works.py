@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from msgspec.structs import replace
 
@@ -158,11 +159,8 @@ class Works:
                 self.floor.judge(gateway, pipeline, release, mixture(n, **odd), over_us=1_000_000)
             self.floor.state(gateway)
 
-    def say(self, gateway: Gateway, release: Release, step: Step, refusal: str = "", detail: str = "") -> None:
-        """A gateway reports a step of its update."""
-        target = release.target
-        record = Update(
-            pipeline="seal", step=step, bundle=target.bundle, version=target.version, digest=target.digest, rollout="1",
-            refusal=refusal, detail=detail,
-        )  # fmt: skip
+    def say(self, gateway: Gateway, release: Release | None, step: Step, refusal: str = "", detail: str = "") -> None:
+        """A gateway reports a step of its update; without a release, that it trusts nothing of what came."""
+        named = {} if release is None else {"pipeline": "seal", **msgspec.structs.asdict(release.target)}
+        record = Update(**{"pipeline": "", **named}, step=step, refusal=refusal, detail=detail)
         self.floor.record(gateway, Stream.EVENTS, record)
