@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from edge_agent import settings
+from edge_agent import durable, settings
 from edge_agent.clock import Clock
 from edge_agent.errors import InferenceError
 from edge_agent.inference.engine import choose_variant
@@ -29,10 +29,22 @@ from edge_protocol.updates import Refusal, UpdateRefused
 class Workshop:
     """Made from the gateway's data folder. Belongs to one thread."""
 
-    def __init__(self, data_dir: Path, limits: settings.Updates, send: Callable[[Want], bool], clock: Clock) -> None:
-        """Raises OSError: the folders cannot be made."""
-        self.objects = Objects(data_dir / "objects")
-        self.slots = Slots(data_dir / "slots", self.objects)
+    def __init__(
+        self,
+        data_dir: Path,
+        limits: settings.Updates,
+        send: Callable[[Want], bool],
+        clock: Clock,
+        *,
+        record: durable.Recorder | None = None,
+    ) -> None:
+        """`record` is told each durable step.
+
+        Raises:
+            OSError: the folders cannot be made.
+        """
+        self.objects = Objects(data_dir / "objects", record=record)
+        self.slots = Slots(data_dir / "slots", self.objects, record=record)
         self.download = Download(self.objects, send, clock)
         self.cache = data_dir / "cache"
         self._placed = data_dir / "bundles"

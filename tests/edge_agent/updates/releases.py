@@ -14,7 +14,7 @@ import numpy as np
 from edge_agent.inference.model import Model
 from edge_agent.inference.selftest import trace
 from edge_protocol import envelope, messages, topics
-from edge_protocol.agreement import path_of
+from edge_protocol.agreement import Wanted, path_of
 from edge_protocol.bundle import MANIFEST, Expectation, File, Golden, Manifest, canonical
 from edge_protocol.link import Link
 from edge_protocol.messages import BLOCK_BYTES, Block, Want
@@ -59,6 +59,12 @@ class Release:
         return hashlib.sha256(self.manifest).hexdigest()
 
     @property
+    def wanted(self) -> Wanted:
+        """What the gateway makes of it when both repositories name it for the pipeline `engine`."""
+        head = msgspec.json.decode(self.manifest)
+        return Wanted("engine", head["name"], head["version"], self.digest, len(self.manifest), "r-1")
+
+    @property
     def objects(self) -> dict[str, bytes]:
         """Everything by SHA-256."""
         return {hashlib.sha256(each).hexdigest(): each for each in (self.manifest, *self.files.values())}
@@ -87,7 +93,12 @@ def _expect(graph: bytes, manifest: Manifest) -> Expectation:
         found = trace(
             Model.load(small_bundles.write_bundle(Path(folder) / "made", manifest, {"fp32.onnx": graph})), GOLDEN
         )
-    return Expectation(verdict=found.verdict, score=found.score, margin=0.05, stages=found.stages)
+    return Expectation(
+        verdict=found.verdict,  # type: ignore[arg-type]
+        score=found.score,
+        margin=0.05,
+        stages=found.stages,
+    )
 
 
 def other_normalisation(manifest: Manifest) -> Manifest:
@@ -141,7 +152,12 @@ class Hub:
         """The director names it for these pipelines, and nothing else."""
         manifest = msgspec.json.decode(made.manifest)
         path = path_of(manifest["name"], manifest["version"])
-        custom = {"gateway": "press-1", "pipelines": list(pipelines or ("engine",)), "kind": "bundle", "rollout": "r-1"}
+        custom: dict[str, object] = {
+            "gateway": "press-1",
+            "pipelines": list(pipelines or ("engine",)),
+            "kind": "bundle",
+            "rollout": "r-1",
+        }
         self.director.targets = {path: target(path, made.manifest, custom)}
         self.director.bump("targets")
 
