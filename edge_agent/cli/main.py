@@ -20,6 +20,7 @@ VERBS = {
     "query": "ask the database in SQL, read-only",
     "run": "run the agent",
     "status": "what the agent does now",
+    "trust": "whose word counts here",
     "update": "models that come from the hub, and the way back",
     "verdicts": "the last verdicts",
 }

@@ -24,6 +24,9 @@ from edge_protocol.errors import DecodeError
 from edge_protocol.metadata import DIRECTOR, MODELS
 from edge_protocol.updates import Refusal, UpdateRefused
 
+FOLDER = "trust"
+"""In the data directory."""
+
 REPOSITORIES = (MODELS, DIRECTOR)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
