@@ -37,7 +37,7 @@ ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"
 ROOT_THRESHOLD = 2
 """So many of the root keys sign a root: one that is lost or stolen is neither the end nor enough."""
 
-MAX_METADATA_BYTES = 2 * 1024 * 1024
+MAX_METADATA_BYTES = 2_000_000
 """What the updater of a gateway takes of one role."""
 
 _PUBLISHER = "pub-"
