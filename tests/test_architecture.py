@@ -63,6 +63,8 @@ PLANTED = [
     ("cloud_hub/errors.py", "import obstore", "obstore is imported"),
     ("cloud_hub/errors.py", "import cloud_hub.storage", "The hub's imports go down the floors"),
     ("cloud_hub/errors.py", "import fastapi", "The web framework stays"),
+    ("cloud_hub/errors.py", "import tuf.api.metadata", "python-tuf stays"),
+    ("edge_agent/errors.py", "import securesystemslib.signer", "python-tuf stays"),
 ]
 
 
