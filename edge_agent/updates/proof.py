@@ -27,6 +27,9 @@ SLACK = 1.25
 """The kernel stops the child above its budget times this; what it took up to there is judged by its own number."""
 
 _TIMED_RUNS = 5
+_OF_MEMORY = ("alloc", "memory", "arena")
+"""How ONNX Runtime says that it got no memory."""
+
 _PR_SET_PDEATHSIG = 1
 _MOST_TEXT = 400
 
@@ -152,7 +155,7 @@ def _prove(slot: Path, cache: Path, variant: str, budget_mb: int) -> Report:
         differences = selftest.check(model, slot)
         latency_ms = _time(model, slot)
     except InferenceError as error:
-        over = "bad_alloc" in str(error) or "memory" in str(error).lower()
+        over = any(word in str(error).lower() for word in _OF_MEMORY)
         return Report(error=f"memory: above its budget of {budget_mb} MB" if over else f"load: {error}"[:_MOST_TEXT])
     except MemoryError:
         return Report(error=f"memory: above its budget of {budget_mb} MB")

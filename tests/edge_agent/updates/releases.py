@@ -208,7 +208,7 @@ class Site:
 
     def digests(self) -> list[str]:
         """Which digests judged, in the order in which they began."""
-        sql = "SELECT digest, min(trigger) AS first FROM verdict GROUP BY digest ORDER BY first"
+        sql = "SELECT digest, min(trigger) AS first FROM verdict WHERE verdict != 'UNINSPECTED' GROUP BY digest ORDER BY first"
         return [row["digest"] for row in self.gateway.query(sql)]
 
     def close(self) -> None:
