@@ -95,12 +95,20 @@ def _compare(golden: str, model: Model, expected: Expectation, found: Trace) -> 
             continue
         want, have = np.array(expected.stages[stage]), np.array(found.stages[stage])
         if want.shape != have.shape or np.abs(want - have).max() > allowed[stage]:
-            differences.append(Difference(golden, stage, f"{found.stages[stage]}, expected {expected.stages[stage]}"))
+            differences.append(Difference(golden, stage, _furthest(want, have)))
     if abs(found.score - expected.score) > _SHARE_OF_MARGIN * expected.margin:
         differences.append(Difference(golden, "score", f"{found.score:.6g}, expected {expected.score:.6g}"))
     if found.verdict != expected.verdict:
         differences.append(Difference(golden, "verdict", f"{found.verdict}, expected {expected.verdict}"))
     return differences
+
+
+def _furthest(want: npt.NDArray[Any], have: npt.NDArray[Any]) -> str:
+    """The probe that is furthest off, in words."""
+    if want.shape != have.shape:
+        return f"{have.size} probes, expected {want.size}"
+    at = int(np.abs(want - have).argmax())
+    return f"probe {at + 1} of {want.size} is {have[at]:.6g}, expected {want[at]:.6g}"
 
 
 def _tolerances(model: Model, expected: Expectation) -> dict[str, float]:

@@ -8,17 +8,17 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from string import ascii_lowercase
 
 import click
 import msgspec
 
-from scripts.day import days, ending, materials, processes
+from scripts.day import days, delivery, ending, materials, processes, story
 from scripts.day.children import Children, DayError
 from scripts.day.interrupts import Interrupts
 from scripts.day.narrator import Narrator
 from scripts.day.processes import Process, Running
 from scripts.day.site import LAST, Site
-from scripts.day.story import SCENES
 
 ROOT = Path(__file__).parents[2]
 IN_A_HURRY_S = 8
@@ -99,10 +99,15 @@ def _play(site: Site, *, keep: bool, out: Path | None) -> None:
     narrator.title("A day at the line", OPENING)
     with narrator.waiting("the hub and the gateways start"):
         site.set_up()
-    for letter, scene in zip("abcd", SCENES, strict=True):
+    scenes = (*story.SCENES, *delivery.SCENES)
+    for letter, scene in zip(ascii_lowercase, scenes, strict=False):
         narrator.scene(letter, scene.heading, scene.text)
         scene.play(site)
-    narrator.scene("e", "The books are closed", "What the gateways have on record is compared with what the hub has.")
+    narrator.scene(
+        ascii_lowercase[len(scenes)],
+        "The books are closed",
+        "What the gateways have on record is compared with what the hub has.",
+    )
     summary = ending.end(site, keep=keep)
     ending.show(site, summary)
     encoded = msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"

@@ -7,7 +7,7 @@ from typing import Any
 from scripts.day.account import Account
 from scripts.day.gateways import LiveGateway
 from scripts.day.site import Site
-from scripts.day.summary import Drift, GatewaySummary, Row, Summary, pipeline_of, records_of
+from scripts.day.summary import GatewaySummary, Row, Summary, pipeline_of, records_of
 from scripts.day.truth import Quality, quality
 
 STOP_S = 25
@@ -48,8 +48,8 @@ def end(site: Site, *, keep: bool) -> Summary:
             for live in lives
         ),
         records=records_of(total, sum(book["doubled_verdicts"] for book in books.values())),
-        updates=(),
-        drift=tuple(_drift(view) for view in site.hub.ask("/api/drift")),
+        updates=tuple(site.updates),
+        drift=tuple(site.drift),
         quality={f"{live.name}/{live.gateway.pipeline}": _quality(live, rows[live.name]) for live in lives},
         duration_s=round(narrator.elapsed_s, 1),
     )
@@ -92,12 +92,6 @@ def _agrees(live: LiveGateway, rows: list[Row]) -> bool:
 
 def _is_sound(book: Mapping[str, Any]) -> bool:
     return bool(book["balanced"]) and book["lost"] == 0 and book["doubled_verdicts"] == 0
-
-
-def _drift(view: Mapping[str, Any]) -> Drift:
-    finding = view["finding"]
-    psi = round(finding.get("psi", 0.0), 4) if view["history"] else None
-    return Drift(view["gateway"], view["pipeline"], view["signal"], finding["state"], psi)
 
 
 def _quality(live: LiveGateway, rows: list[Row]) -> Quality:

@@ -22,6 +22,7 @@ ROWS = (
     "SELECT epoch, trigger, pipeline, verdict, reason, latency_ms, coalesce(bundle, '') AS bundle, digest"
     " FROM verdict ORDER BY epoch, trigger"
 )
+LATEST = "SELECT version FROM verdict ORDER BY epoch DESC, trigger DESC LIMIT 1"
 CURSORS = "SELECT epoch, stream, next - 1 AS produced, committed, declared FROM cursors"
 
 
@@ -51,7 +52,7 @@ class LiveGateway:
         return self.folder / DIMMER
 
     def install(self, bundle: Path, data: Path, *, cable: int, broker: int) -> None:
-        """Write its TOML, and place the bundle where the agent looks: delivery by network is the next piece of work."""
+        """Write its TOML, and place the model it starts with, as whoever installs a gateway does."""
         self.config.write_text(configuration(self.gateway, data=data, cable=cable, broker=broker))
         shutil.copytree(bundle, self.folder / "data" / "bundles" / self.gateway.model)
 
@@ -63,6 +64,16 @@ class LiveGateway:
     def start(self, children: Children) -> None:
         """Start its agent."""
         children.start(self.name, ["edge-agent", "run", "--config", str(self.config)])
+
+    def history(self) -> list[dict[str, Any]]:
+        """The steps of its updates, the latest first."""
+        steps: list[dict[str, Any]] = say_json(["edge-agent", "update", "history", "--config", str(self.config)])
+        return steps
+
+    def latest_version(self) -> str:
+        """The version of the model that gave its last verdict."""
+        (row,) = self._query(LATEST)
+        return str(row["version"])
 
     def read(self) -> list[Told]:
         """What the line was told since the last call; what those parts really were is known from now on."""

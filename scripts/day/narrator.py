@@ -18,7 +18,7 @@ from scripts.day.tape import Told
 
 WIDTH = 100
 INDENT = " " * 6
-EXPECTED_S = 130
+EXPECTED_S = 150
 """About how long a day takes, for the bar."""
 
 VERDICT_STYLES = {"OK": "green", "NG": "bold red", "REVIEW": "yellow", "UNINSPECTED": "magenta"}
@@ -78,7 +78,7 @@ class Narrator:
 
     def leave(self, address: str, folder: Path) -> None:
         """All goes on: how to look at it, play with it and end it."""
-        self.scene("f", "Everything goes on running", "What can be done with it:")
+        self.scene("*", "Everything goes on running", "What can be done with it:")
         for what, how in (
             ("dashboard, by a link that works once", address),
             ("cut a network", f"touch {folder}/network/press-1.cut"),

@@ -30,6 +30,10 @@ state_s = 1
 resend_s = 5
 backoff_s = 1
 
+[updates]
+probation_verdicts = 40
+probation_s = 3
+
 [[sources]]
 name = "station"
 kind = "replay"

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from scripts.day.account import Account, draw_up
 from scripts.day.children import Children
+from scripts.day.desk import Desk
 from scripts.day.gateways import LiveGateway
 from scripts.day.hub import Hub
 from scripts.day.narrator import Narrator
 from scripts.day.plant import GATEWAYS, draw_of
+from scripts.day.summary import Drift, Update
 from scripts.day.tape import Told
+from scripts.day.thief import Thief
 
 NETWORK = "network"
 """The name of the relay among the children, and of its folder."""
@@ -41,7 +44,12 @@ class Site:
         self.bundles = bundles
         self.data = data
         self.broken: list[str] = []
+        self.updates: list[Update] = []
+        self.drift: list[Drift] = []
+        self.morning = b""
+        """The publishers' metadata as the broker had it when the day began."""
         self.hub = Hub(folder / "hub", children)
+        self.desk = Desk(folder / "publisher", self.hub.folder)
         self.gateways = {
             gateway.name: LiveGateway(gateway, folder / gateway.name, draw_of(gateway, data[gateway.scene]))
             for gateway in GATEWAYS
@@ -50,14 +58,18 @@ class Site:
     def set_up(self) -> None:
         """Make the hub, the network and the gateways, and start them, the gateways together."""
         self.hub.make()
+        self.desk.make_keys(*self.bundles)
         self.hub.start()
         with ThreadPoolExecutor() as pool:
-            added = [pool.submit(self.hub.add, bundle) for bundle in self.bundles.values()]
             enrolled = [pool.submit(self._enrol, live) for live in self.gateways.values()]
             self.hub.wait()
             cables = self._lay_cables()
-            for done in (*added, *enrolled):
+            for bundle in self.bundles.values():
+                self.desk.publish(bundle)
+            for done in enrolled:
                 done.result()
+        with Thief(self.hub.broker) as listener:
+            self.morning = listener.overhear()
         for live in self.gateways.values():
             data, bundle = self.data[live.gateway.scene], self.bundles[live.gateway.model]
             live.install(bundle, data, cable=cables[live.name], broker=self.hub.broker)

@@ -1,7 +1,7 @@
 """The scenes of the day, each a function: it makes happen what was announced and proves what it says of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from scripts.day import portrait
 from scripts.day.account import Account
 from scripts.day.gateways import LiveGateway
 from scripts.day.site import Site
-from scripts.day.summary import Row
+from scripts.day.summary import Drift, Row
 from scripts.day.tape import Told
 
 SHOWN_FIRST = ("NG", "REVIEW", "OK", "UNINSPECTED")
@@ -108,6 +108,8 @@ def light_falls(site: Site) -> None:
         narrator.say(f"Alarm after {time.monotonic() - began_s:.0f} s: {alarm['text']}", "bold yellow")
     _show_findings(site, live.name)
     site.prove("one alarm, on press-2", holds=[alarm["gateway"] for alarm in alarms] == [live.name])
+    site.drift = [_drift(view) for view in site.hub.ask("/api/drift")]
+    live.dimmer.write_text("1.0")
     quiet = {name: _windows(site, name) for name in site.gateways if name != live.name}
     highest = {name: max((max(each.values()) for each in found.values()), default=0.0) for name, found in quiet.items()}
     narrator.say(
@@ -204,6 +206,12 @@ def _windows(site: Site, name: str) -> dict[int, dict[str, float]]:
         for closed_us, psi in view["history"]:
             found.setdefault(closed_us, {})[view["signal"]] = psi
     return found
+
+
+def _drift(view: Mapping[str, Any]) -> Drift:
+    finding = view["finding"]
+    psi = round(finding.get("psi", 0.0), 4) if view["history"] else None
+    return Drift(view["gateway"], view["pipeline"], view["signal"], finding["state"], psi)
 
 
 def _show_findings(site: Site, name: str) -> None:

@@ -58,7 +58,7 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Update(msgspec.Struct, frozen=True):
-    """How a release fared on a gateway. There are none yet."""
+    """How a release fared on a gateway: `updated`, `refused`, `rolled_back` or `waiting`, and why."""
 
     bundle: str
     version: str
