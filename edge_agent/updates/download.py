@@ -43,12 +43,12 @@ class Download:
         if not any(self._is_current(sha256) for sha256 in self._wanted):
             self._next()
 
-    def drop(self, keep: Collection[str]) -> None:
-        """Fetch nothing any more but what is in `keep`."""
-        gone = [sha256 for sha256 in self._wanted if sha256 not in keep]
-        for sha256 in gone:
-            del self._wanted[sha256]
-        if gone:
+    def drop(self, files: Collection[str]) -> None:
+        """Fetch these no more."""
+        was_current = any(map(self._is_current, files))
+        for sha256 in files:
+            self._wanted.pop(sha256, None)
+        if was_current:
             self._next()
 
     def problem(self, files: Collection[str]) -> Problem | None:

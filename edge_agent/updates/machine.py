@@ -265,7 +265,8 @@ def _ruled(state: State, event: Ruled) -> Result:
         return replace(state, phase=Phase.IDLE, step=Step.KEPT, problem=None), (Do(Command.KEEP, None, Step.KEPT),)
     if state.previous:
         return _give_back(state, Ending(problem=event.problem))
-    if state.problem == event.problem:
+    # Said once: the counts in its words go on rising.
+    if state.problem is not None and state.problem.refusal is event.problem.refusal:
         return state, ()
     note = Do(Command.NOTE, None, Step.PROBATION, event.problem, "there is no model before it")
     return replace(state, problem=event.problem), (note,)

@@ -96,7 +96,8 @@ class Renewal:
         Raises:
             StoreError: it could not be written down; nothing has happened, and the same event may be fed again.
         """
-        state, commands = machine.advance(self.state, event)
+        # The floor may have risen since: what could be returned to may not any more.
+        state, commands = machine.advance(replace(self.state, previous=self._previous()), event)
         if state == self.state and not commands:
             return False
         problem = None
@@ -188,12 +189,15 @@ class Renewal:
         return Done()
 
     def _look_at_before(self) -> Event | None:
+        digest = self._previous()
+        if not digest:
+            return Failed(Problem(Refusal.UNSTABLE, "the model before it may not run any more"), self._clock.mono_us())
         if self._before is not None:
             return Done()
-        if not self.state.previous or (loaded := self._load(self.state.previous)) is None:
+        if (loaded := self._load(digest)) is None:
             return None
         if isinstance(loaded, str):
-            self._lost.add(self.state.previous)
+            self._lost.add(digest)
             detail = f"the model before it does not load: {loaded}"
             return Failed(Problem(Refusal.UNSTABLE, detail), self._clock.mono_us())
         self._before = loaded
@@ -202,13 +206,12 @@ class Renewal:
     def _look_at_probation(self) -> Event | None:
         if self.probation is None:
             return None
-        if self._before is None and self.state.previous:
+        if self._before is None and self._previous():
             self._look_at_before()  # After a restart: to be there when it is needed.
         ruling = self.probation.rule(self._clock.mono_us(), is_silent=self._around.is_silent(self.name))
         if ruling is False:
             return None
-        problem = None if ruling is True else ruling
-        return Ruled(problem) if problem is None or problem != self.state.problem else None
+        return Ruled(None if ruling is True else ruling)
 
     def _load(self, digest: str) -> Model | str | None:
         """The model of a slot or why there is none, once that is known."""

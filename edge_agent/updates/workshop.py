@@ -79,8 +79,10 @@ class Workshop:
         for sha256 in needed:
             self.objects.check(sha256)
         self._adopt(manifest)
-        self._ask(pipeline, {wanted.digest: wanted.length, **needed})
-        self.objects.reserve({sha256: size for needs in self._needs.values() for sha256, size in needs.items()})
+        needs = {wanted.digest: wanted.length, **needed}
+        others = {sha256: length for each in self._needs.values() for sha256, length in each.items()}
+        self.objects.reserve(others | needs)
+        self._ask(pipeline, needs)
 
     def has_all(self, pipeline: str) -> bool:
         """Whether what was asked for is there.
@@ -150,13 +152,13 @@ class Workshop:
     def drop(self, pipeline: str) -> None:
         """Nothing is to be fetched or done for `pipeline` any more."""
         self.finish(pipeline)
-        self._needs.pop(pipeline, None)
+        mine = self._needs.pop(pipeline, {})
+        self.download.drop(set(mine).difference(*self._needs.values()))
         self.objects.release()
 
     def collect(self, digests: Collection[str], objects: Collection[str]) -> None:
         """Delete every slot and object but for these and what they are made of."""
         wanted = {sha256 for needs in self._needs.values() for sha256 in needs} | set(objects)
-        self.download.drop(wanted)
         with suppress(OSError):  # A disk that is at fault is told by the recorder; what is left is found next time.
             self.objects.collect(self.slots.collect(digests) | wanted)
 
