@@ -55,6 +55,7 @@ class Trust:
         self._record = record
         self._anchors = {name: anchor_of(root) for name, root in roots.items()}
         self._views: dict[str, Verified] | None = None
+        self._last: dict[str, bytes] = {}
         self._floors = Floors({}, {})
 
     def take(self, repository: str, files: Mapping[str, bytes]) -> None:
@@ -66,8 +67,12 @@ class Trust:
         """
         views = self._loaded()
         before = views.get(repository)
+        digest, now_us = _digest(files), self._now_us()
+        # The hub repeats itself every minute; a set of a thousand releases takes 0.2 s of a core.
+        if before is not None and self._last.get(repository) == digest and now_us < before.expires_us:
+            return
         try:
-            after = self._verify(repository, files, before.files if before else {}, self._now_us())
+            after = self._verify(repository, files, before.files if before else {}, now_us)
             self._floors.check(after, self._anchors[repository])
             if before is None or after.files != before.files:
                 durable.make_folder(self._folder, record=self._record)
@@ -75,7 +80,7 @@ class Trust:
         except OSError as error:
             raise _unwritten(self._folder, error) from error
         self._floors = floors.raise_to(self._store, self._floors, after, self._anchors[repository])
-        views[repository] = after
+        views[repository], self._last[repository] = after, digest
 
     def wanted(self) -> dict[str, Wanted | UpdateRefused]:
         """What each pipeline that the director names shall run, or why not; nothing until both have spoken.
@@ -176,6 +181,13 @@ def read_set(folder: Path, repository: str) -> dict[str, bytes]:
         DecodeError: it is not whole.
     """
     return metadata.unpack(set_file(folder, repository).read_bytes())
+
+
+def _digest(files: Mapping[str, bytes]) -> bytes:
+    whole = hashlib.sha256()
+    for name, data in sorted(files.items()):
+        whole.update(f"{name} {len(data)}\n".encode() + data)
+    return whole.digest()
 
 
 def _unwritten(folder: Path, error: OSError) -> UpdateRefused | StoreError:

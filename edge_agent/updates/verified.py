@@ -34,6 +34,11 @@ class Verified:
     targets: Mapping[str, Target]
     silent: Mapping[str, tuple[str, ...]]
 
+    @property
+    def expires_us(self) -> int:
+        """When the first of its roles expires: until then the same set proves the same."""
+        return min(role.expires_us for role in self.roles.values())
+
     def target(self, path: str) -> Target | UpdateRefused | None:
         """The target at `path`, or why the publisher that would sign it is not heard."""
         if path in self.targets:

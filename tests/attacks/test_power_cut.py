@@ -230,6 +230,20 @@ def test_what_runs_is_wanted_for_ever(scene: Scene):
     assert scene.gateway.runs() == "1.1.0"
 
 
+def test_a_set_that_was_taken_is_not_taken_for_another(scene: Scene):
+    """
+    What is skipped is the very same bytes: one byte more, and everything is verified again.
+    """
+    scene.gateway.take_all()
+    stamp = scene.now["models"]["timestamp.json"]
+
+    scene.gateway.trust.take("models", {**scene.now["models"], "timestamp.json": stamp + b" "})
+    with pytest.raises(UpdateRefused):
+        scene.gateway.trust.take("models", {**scene.now["models"], "timestamp.json": stamp[:-2]})
+    with pytest.raises(UpdateRefused):
+        scene.gateway.trust.take("director", scene.now["models"])
+
+
 def test_the_same_set_again_writes_nothing(scene: Scene):
     """
     The hub repeats itself every minute: the disk is not worn by that.

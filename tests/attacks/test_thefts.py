@@ -78,8 +78,13 @@ def by_delegate(house: House) -> None:
 def lower_floor(house: House) -> None:
     """The publisher itself takes its floor back, after 1.1.0 became the floor."""
     for version in ("1.0.0", "1.1.0"):
-        house.publisher.release(version, floor="")
+        house.publisher.release(version, floor="0.5.0")
     house.name("1.0.0")
+
+
+def directors_floor(house: House) -> None:
+    """The director states a floor, which is not its to say."""
+    house.name("1.1.0", floor="6.6.6")
 
 
 def publisher_expires(house: House) -> None:
@@ -92,6 +97,7 @@ THEFTS = [
     Theft("another manifest", "NotAgreed", other_bytes),
     Theft("a release below the floor", "BelowFloor", names("1.0.0")),
     Theft("a floor that is taken back", "BelowFloor", lower_floor),
+    Theft("a floor of the director", "1.1.0", directors_floor),
     Theft("a release for another gateway", "NotAddressed", names("1.1.0", gateway="press-2")),
     Theft("a set from the future", "Stale", names("6.6.6", models=2**40)),
     Theft("another publisher's release", "NotAgreed", foreign_release),

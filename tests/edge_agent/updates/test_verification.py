@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tuf.api import exceptions
 from tuf.ngclient import Updater
 
+import edge_protocol
 from edge_agent.updates.fetcher import SetFetcher
-from edge_agent.updates.verification import REFUSALS, verify
+from edge_agent.updates.verification import LIMITS, MAX_ROLES, REFUSALS, verify
 from edge_protocol.updates import Refusal, UpdateRefused
 from tests.attacks.repositories import NOW_US, House
 
@@ -36,6 +37,17 @@ def test_the_private_parts_that_are_used_are_there(tmp_path: Path) -> None:
     updater._trusted_set.reference_time = datetime(2099, 1, 1, tzinfo=UTC)
     with pytest.raises(exceptions.ExpiredMetadataError):
         updater.refresh()
+
+
+def test_the_limits_are_those_of_the_specification() -> None:
+    """What a gateway takes stands in edge_protocol/README.md."""
+    specified = " ".join((Path(edge_protocol.__file__).parent / "README.md").read_text().split())
+
+    assert (
+        f"a root of at most {LIMITS.root_max_length} bytes, a timestamp of {LIMITS.timestamp_max_length}, "
+        f"a snapshot of {LIMITS.snapshot_max_length}, targets of {LIMITS.targets_max_length}, "
+        f"and {MAX_ROLES} publishers"
+    ) in specified
 
 
 def test_nothing_is_spooled_in_the_folder_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
