@@ -9,11 +9,15 @@ from enum import StrEnum
 
 from edge_agent.store import Connection, Store, fetch
 from edge_agent.updates import floors
+from edge_protocol.codes import Verdict
 from edge_protocol.messages import Update
 from edge_protocol.updates import Refusal
 
 KEEP_ROWS = 1000
 """Steps of the past that are kept for the operator."""
+
+_LOOK_BACK_ROWS = 5000
+_LATENCIES = 1000
 
 _SLOTS = "SELECT pipeline, digest, bundle, version, previous, phase, since_us, starts, rollout FROM slots"
 _STEPS = "SELECT pipeline, step, bundle, version, digest, rollout, refusal, detail, actor FROM updates"
@@ -117,6 +121,16 @@ class Ledger:
         """The lowest version of `bundle` that may run; empty when there is none."""
         with self._store.reading() as connection:
             return floors.read(connection).bundles.get(bundle, "")
+
+    def latencies_us(self, pipeline: str, digest: str) -> list[int]:
+        """How long the latest verdicts of a digest took, the latest first: among the last few thousand on record."""
+        sql = (
+            "SELECT latency_us FROM (SELECT * FROM verdicts ORDER BY id DESC LIMIT ?) v JOIN contexts c "
+            "ON c.id = v.context WHERE c.pipeline = ? AND c.digest = ? AND v.verdict <> ? LIMIT ?"
+        )
+        values = (_LOOK_BACK_ROWS, pipeline, bytes.fromhex(digest), int(Verdict.UNINSPECTED), _LATENCIES)
+        with self._store.reading() as connection:
+            return [int(us) for (us,) in fetch(connection, sql, values)]
 
     def last(self, pipeline: str) -> Update | None:
         """The latest step of a pipeline."""

@@ -4,6 +4,7 @@ Pure but for its own counters: time is given. Enough verdicts and enough time ar
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_agent.judgement import Judgement
@@ -23,17 +24,29 @@ LATENCIES = 1000
 SILENCE_US = 5_000_000
 """The judging thread has not come back from the model for so long, after its silence was noticed."""
 
+SLOWER = 1.5
+"""So many times the model before is slower than chance and a busy machine explain."""
+
 _OF_ENGINE = frozenset((Reason.ENGINE_FAULT, Reason.NO_MODEL))
 _OF_MODEL = _OF_ENGINE | {Reason.NOT_FINITE}
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a model must stand: verdicts and time, and the latency of its budget."""
+    """What a model must stand: verdicts and time, and the latency of its budget.
+
+    `before_ms` is the p99 of the model before it on the same line: where the machine is slow, it is slow for both.
+    """
 
     verdicts: int
     time_us: int
     latency_ms: float
+    before_ms: float = 0.0
+
+    @property
+    def limit_ms(self) -> float:
+        """The p99 above which it goes."""
+        return max(self.latency_ms, SLOWER * self.before_ms)
 
 
 class Probation:
@@ -79,17 +92,18 @@ class Probation:
             return _unstable(f"{self._of_model} of {counted} parts could not be inspected because of the model")
         if self._silent_since_us is not None and now_us - self._silent_since_us >= SILENCE_US:
             return _unstable("the thread that judges does not come back from the model")
-        latency_ms = self._p99_ms()
-        if (
-            len(self._latencies_us) >= min(LEAST_FOR_LATENCY, self._terms.verdicts)
-            and latency_ms > self._terms.latency_ms
-        ):
-            return _unstable(f"p99 {latency_ms:.0f} ms, its budget is {self._terms.latency_ms:.0f} ms")
+        enough = min(LEAST_FOR_LATENCY, self._terms.verdicts)
+        latency_ms = p99_ms(self._latencies_us)
+        if len(self._latencies_us) >= enough and latency_ms > self._terms.limit_ms:
+            before = f", the model before had {self._terms.before_ms:.0f} ms" if self._terms.before_ms else ""
+            return _unstable(f"p99 {latency_ms:.0f} ms, its budget is {self._terms.latency_ms:.0f} ms{before}")
         return None
 
-    def _p99_ms(self) -> float:
-        ordered = sorted(self._latencies_us)
-        return ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))] / 1000 if ordered else 0.0
+
+def p99_ms(latencies_us: Sequence[int]) -> float:
+    """What one in a hundred exceeds; 0 of nothing."""
+    ordered = sorted(latencies_us)
+    return ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))] / 1000 if ordered else 0.0
 
 
 def _unstable(detail: str) -> Problem:

@@ -16,7 +16,7 @@ from edge_agent.updates import machine
 from edge_agent.updates.ledger import Ledger, Phase, Problem, Slot
 from edge_agent.updates.loading import Loading
 from edge_agent.updates.machine import Command, Do, Done, Event, Failed, Ruled, State, Tick
-from edge_agent.updates.probation import Probation, Terms
+from edge_agent.updates.probation import Probation, Terms, p99_ms
 from edge_agent.updates.proof import Proof
 from edge_agent.updates.workshop import Workshop
 from edge_protocol.messages import Update
@@ -301,7 +301,10 @@ class Renewal:
     def _begin_probation(self) -> None:
         if self.row is not None:
             budget = self._pipeline.model.manifest.budget
-            terms = Terms(self._limits.probation_verdicts, round(self._limits.probation_s * 1e6), budget.latency_ms)
+            # Of the record, not of memory: a restart within the probation judges by the same.
+            before_ms = p99_ms(self._ledger.latencies_us(self.name, self.row.previous)) if self.row.previous else 0.0
+            time_us = round(self._limits.probation_s * 1e6)
+            terms = Terms(self._limits.probation_verdicts, time_us, budget.latency_ms, before_ms)
             self.probation = Probation(self.row.digest, terms, self._clock.mono_us())
 
     def _about(self, do: Do, row: Slot | None) -> Update:

@@ -39,6 +39,9 @@ LOOK_US = 1_000_000
 """How often operators' requests are looked for, and a refused set is tried again that may be good by now."""
 
 RETRY_SET_US = 30_000_000
+NOTES, NOTES_US = 30, 600_000_000
+"""So many refused sets in ten minutes are put on record; the records of the line have to find room too."""
+
 PAUSE_US = 2_000_000
 """How long a database that cannot be written is left alone."""
 
@@ -95,6 +98,8 @@ class Updates:
         self._arrived = threading.Event()
         self._is_new_connection = False
         self._seen: dict[str, tuple[str, int]] = {}
+        self._said: dict[str, tuple[str, str]] = {}
+        self._noted_us: list[int] = []
         self._carried: dict[str, Carried] = {}
         self._named: dict[str, Event] = {}
         self._is_begun = False
@@ -239,6 +244,7 @@ class Updates:
         except StoreError:
             self._seen.pop(repository, None)
             raise
+        self._said[repository] = ("", "")
         self._name(self._trust.wanted())
 
     def _name(self, wanted: Mapping[str, Wanted | UpdateRefused]) -> None:
@@ -279,12 +285,20 @@ class Updates:
         return worked
 
     def _note_refused(self, repository: str, refused: UpdateRefused) -> None:
-        """Put on record that a set was refused as a whole; the same thing is said once."""
-        log.warning("a set of %s is refused: %s", repository, refused)
+        """Put on record that a set was refused as a whole: each message once, and no more than a thief may fill."""
+        digest, _ = self._seen[repository]
         note = Update(
             pipeline="", step=Step.REFUSED, refusal=refused.refusal, detail=f"{repository}: {refused.detail}"[:500]
         )
-        if self._ledger.last("") != note:
+        said, self._said[repository] = self._said.get(repository), (digest, refused.refusal)
+        # A retained message comes again at each start.
+        if said == self._said[repository] or (said is None and self._ledger.last("") == note):
+            return
+        log.warning("a set of %s is refused: %s", repository, refused)
+        now_us = self._clock.mono_us()
+        self._noted_us = [at_us for at_us in self._noted_us if now_us - at_us < NOTES_US]
+        if len(self._noted_us) < NOTES:
+            self._noted_us.append(now_us)
             self._ledger.note(note)
 
     def _may_return(self, digest: str) -> bool:

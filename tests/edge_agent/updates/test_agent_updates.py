@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,10 @@ def test_a_release_that_both_name_is_fetched_proved_and_kept(site: Site) -> None
     made = good("1.1.0")
     site.hub.roll_out(made)
 
-    with site.gateway.inside():
+    with site.gateway.inside() as agent:
+        assert agent._updates is not None
+        renewal = agent._updates._renewals["engine"]
+        probation: Any = until("a probation", lambda: renewal.probation, 60)
         until("the end of the probation", lambda: ("kept", "1.1.0", "") in site.steps(), 60)
         until("verdicts of the new model", lambda: made.digest in site.digests())
 
@@ -28,6 +32,7 @@ def test_a_release_that_both_name_is_fetched_proved_and_kept(site: Site) -> None
     assert numbers == list(range(1, site.gateway.triggers() + 1))
     assert site.digests() == [placed_digest(site.gateway), made.digest]
     assert [step for step, _, _ in site.steps()] == ["wanted", "staged", "probation", "kept"]
+    assert 0 < probation._terms.before_ms < 1000  # as the model before was on this line, by the record
     (slot,) = site.gateway.query("SELECT * FROM slots")
     assert (slot["digest"], slot["previous"], slot["phase"]) == (made.digest, placed_digest(site.gateway), "kept")
 

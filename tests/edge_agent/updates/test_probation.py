@@ -71,6 +71,24 @@ def test_what_is_not_the_models_fault_is_not_held_against_it(parts: list[Judgeme
     assert after(parts, 0) is False
 
 
+@pytest.mark.parametrize(
+    ("latency_ms", "before_ms", "goes"),
+    [(456, 440, False), (120, 40, True), (45, 15, False), (120, 81, False), (120, 0, True)],
+    ids=["a slow machine", "3 x slower and above", "3 x slower, within", "above, hardly slower", "nothing to compare"],
+)
+def test_a_slow_machine_is_not_held_against_a_model(latency_ms: float, before_ms: float, *, goes: bool) -> None:
+    """It goes when it is above its budget and clearly slower than the model before it was on the same line."""
+    probation = Probation(NEW, Terms(200, 10_000_000, 50.0, before_ms), 0)
+    for _ in range(LEAST_FOR_LATENCY):
+        probation.add(judged(latency_ms=latency_ms))
+
+    problem = probation.rule(0, is_silent=False)
+
+    assert isinstance(problem, Problem) is goes
+    if isinstance(problem, Problem) and before_ms:
+        assert problem.detail == "p99 120 ms, its budget is 50 ms, the model before had 40 ms"
+
+
 def test_a_model_that_does_not_come_back_goes() -> None:
     """Silence of the judging thread for long enough, without a break."""
     probation = Probation(NEW, TERMS, 0)

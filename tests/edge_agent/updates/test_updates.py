@@ -14,6 +14,7 @@ from edge_agent.errors import InferenceError
 from edge_agent.store import StoreFull
 from edge_agent.updates import machine, objects
 from edge_agent.updates.ledger import KEEP_ROWS, Problem
+from edge_agent.updates.updates import NOTES
 from edge_protocol import bundle
 from edge_protocol.bundle import Manifest, OperatingPoint
 from edge_protocol.codes import Reason
@@ -334,7 +335,7 @@ def test_a_refused_set_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     with line_of(tmp_path) as line:
         monkeypatch.setattr(line.director, "take", refuse)
-        for content in (b"{}", b"[]"):
+        for content in (b"{}", b"{}"):
             line.updates.on_message(MODELS, carry(pack({"timestamp.json": content})))
             line.step()
         line.updates.on_message(MODELS, b"garbage")
@@ -342,6 +343,28 @@ def test_a_refused_set_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
         assert [(each.pipeline, each.step, each.refusal) for each in line.told] == [("", "refused", "NotTrusted")] * 2
         assert line.told[0].detail == "models: timestamp was signed by 0/1 keys"
+
+
+def test_a_refused_set_that_is_played_again_later_is_said_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forged, good, forged: two notes. A thief who sends a thousand fills no disk."""
+
+    def refuse_braces(_repository: str, files: dict[str, bytes]) -> None:
+        if files["timestamp.json"].startswith(b"{"):
+            raise UpdateRefused(Refusal.NOT_TRUSTED, "timestamp was signed by 0/1 keys")
+
+    with line_of(tmp_path) as line:
+        monkeypatch.setattr(line.director, "take", refuse_braces)
+        for content in (b"{}", b"[]", b"{}", *(b"{%d}" % n for n in range(100))):
+            line.updates.on_message(MODELS, carry(pack({"timestamp.json": content})))
+            line.step()
+            if content == b"[]":
+                before = len(line.told)
+            elif len(line.told) == 2:
+                assert before == 1
+
+        assert len(line.told) == NOTES
 
 
 def test_a_set_that_is_too_large_for_a_message_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
