@@ -1,4 +1,4 @@
-"""`cloud-hub bundle`: the releases this hub knows."""
+"""`cloud-hub bundle`: the releases this hub knows. What is added here is unsigned; `cloud-hub publish` signs."""
 
 from pathlib import Path
 
@@ -16,7 +16,10 @@ def command() -> None:
     """The verbs below `bundle`."""
 
 
-@command.command("add", help="Take a bundle's folder into the catalogue. The same bundle twice is once.")
+@command.command(
+    "add",
+    help="Take a bundle's folder into the catalogue, unsigned: the hub knows its reference, no gateway is sent it.",
+)
 @click.argument("source", metavar="FOLDER", type=click.Path(path_type=Path))
 @place.option
 @place.actor_options
@@ -32,6 +35,8 @@ def add(source: Path, *, folder: Path, actor: str | None, reason: str, as_json: 
         show_json(release)
     else:
         click.echo(f"{release.name} {release.version} is in the catalogue as {release.digest[:12]}.")
+        if not release.publisher:
+            click.echo("Nobody has signed it, so it can't be rolled out: cloud-hub publish FOLDER --key FILE")
 
 
 @command.command("list", help="Show the catalogue.")
@@ -46,7 +51,7 @@ def show(*, folder: Path, as_json: bool) -> None:
         return
     rows = [
         {"name": each.name, "version": each.version, "task": each.task, "digest": each.digest[:12],
-         "added": when(each.added_us), "by": each.actor}
+         "signed by": each.publisher or "-", "floor": each.floor or "-", "added": when(each.added_us), "by": each.actor}
         for each in found
     ]  # fmt: skip
-    show_rows(rows, "no bundle was added yet: cloud-hub bundle add FOLDER")
+    show_rows(rows, "no bundle was published yet: cloud-hub publish FOLDER --key FILE")
