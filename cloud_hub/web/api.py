@@ -10,8 +10,11 @@ from fastapi.openapi.utils import get_openapi
 
 from cloud_hub.context import HubContext
 from cloud_hub.monitoring import views as monitoring
+from cloud_hub.storage.objects import Objects
 from cloud_hub.telemetry import views as telemetry
 from cloud_hub.telemetry.account import Account, account, accounts
+from cloud_hub.updates import views as updates
+from cloud_hub.updates.rollouts import views as rollouts
 from cloud_hub.web.memo import Memo
 from cloud_hub.web.page import Reading
 
@@ -36,6 +39,10 @@ ANSWERS: dict[str, Any] = {
     "alarms": list[monitoring.AlarmView],
     "accounts": list[Account],
     "account": Account,
+    "rollouts": list[rollouts.RolloutLine],
+    "rollout": rollouts.RolloutView,
+    "explanations": list[rollouts.Explanation],
+    "models": list[updates.ModelView],
     "fault": Fault,
 }
 """What each kind of answer holds."""
@@ -128,6 +135,32 @@ def drift(now: Now, gateway: str | None = None) -> Response:
 def alarms(now: Now, *, active_only: bool = False) -> Response:
     """The alarms, the newest first."""
     return to_json(monitoring.alarms(now.connection, active_only=active_only))
+
+
+@router.get("/rollouts", responses=answer("rollouts"))
+def all_rollouts(now: Now, limit: Limit = 50) -> Response:
+    """The rollouts, the newest first."""
+    return to_json(rollouts.lines(now.connection, limit))
+
+
+@router.get("/rollouts/{number}", responses=answer("rollout"))
+def rollout(number: int, now: Now) -> Response:
+    """One rollout: its plan, its waves with every member's evidence, and what was decided."""
+    return to_json(now.rollout(number))
+
+
+@router.get("/rollouts/{number}/explain", responses=answer("explanations"))
+def explain(number: int, now: Now, gateway: str | None = None) -> Response:
+    """Why each pipeline, of one gateway or of all, is where it is."""
+    now.rollout(number)
+    return to_json(rollouts.explain(now.connection, number, gateway, now.now_us))
+
+
+@router.get("/models", responses=answer("models"))
+def models(now: Now) -> Response:
+    """The catalogue: every release, what it is made of, where it runs and what it judged."""
+    objects = Objects.open(now.hub.config.objects)
+    return to_json(updates.models(now.connection, lambda release: updates.facts(objects, release)))
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

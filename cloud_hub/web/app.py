@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from cloud_hub.context import HubContext
 from cloud_hub.errors import HubError
-from cloud_hub.web import api, health, login, publishing
+from cloud_hub.web import api, health, login, publishing, steering
 from cloud_hub.web.door import Door, wants_page
 from cloud_hub.web.live import Parts, Streams
 from cloud_hub.web.page import NotHere, Page
@@ -45,6 +45,7 @@ def make_app(hub: HubContext) -> FastAPI:
     for router in (
         api.router,
         publishing.router,
+        steering.router,
         health.make_router(hub),
         login.make_router(sessions, renderer),
         _live_routes(parts, streams),

@@ -14,6 +14,7 @@ LEAST_SHARE = 0.012
 """A verdict that occurs at all is drawn at least this wide: one NG in ten thousand must be seen."""
 
 WINDOWS_SHOWN = 60
+MEMBERS_ORDER = ("updated", "failed", "unknown", "reverting", "reverted", "assigned", "pending")
 
 
 def sparkline(values: Sequence[float], label: str, width: int = 96, height: int = 24) -> Markup:
@@ -46,6 +47,21 @@ def share_bar(verdicts: Mapping[str, int]) -> Markup:
     label = ", ".join(f"{name} {numbers.share(verdicts.get(name, 0) / total)}" for name in VERDICTS)
     return Markup(
         '<svg class="shares" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+    ).format(label, bars)
+
+
+def members_bar(states: Mapping[str, int]) -> Markup:
+    """The members of a wave or rollout by state as one bar, but for those who take no part; the label has all."""
+    total = sum(states.get(name, 0) for name in MEMBERS_ORDER)
+    left, bars = 0.0, Markup()
+    for name in MEMBERS_ORDER:
+        if n := states.get(name, 0):
+            width = n / total * 100
+            bars += Markup('<rect class="{}" x="{:.2f}" y="0" width="{:.2f}" height="8"/>').format(name, left, width)
+            left += width
+    label = ", ".join(f"{n} {name}" for name, n in states.items()) or "nobody"
+    return Markup(
+        '<svg class="shares states" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
     ).format(label, bars)
 
 

@@ -36,7 +36,7 @@ def make_router(sessions: Sessions, renderer: Renderer) -> APIRouter:
 
     @router.post("/login")
     async def log_in(request: Request) -> Response:
-        fields = await _form(request)
+        fields = await read_form(request)
         target = local_path(fields.get("next", "/"))
         if sessions.is_owner(fields.get("token", "").strip()):
             return _with_cookie(RedirectResponse(target, status_code=303), request, sessions.cookie())
@@ -66,7 +66,8 @@ def _with_cookie(response: Response, request: Request, value: str) -> Response:
     return response
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a small form; of a larger one, none."""
     body = b""
     async for chunk in request.stream():
         body += chunk

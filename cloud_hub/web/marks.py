@@ -47,7 +47,33 @@ STATES = {
     "unknown": Mark("Nothing known yet", "?", "uninspected", VERDICTS["UNINSPECTED"].shape),
 }
 
-_ALL: dict[str, Mark] = {**VERDICTS, **{str(state): mark for state, mark in FINDINGS.items()}, **STATES}
+_HALF = '<circle cx="8" cy="8" r="6.2" class="ring"/><path d="M8 3.6a4.4 4.4 0 0 1 0 8.8Z" class="fill"/>'
+_BACK = '<path d="M6.6 3 2.4 7.2l4.2 4.2M2.8 7.2h6.6a4.2 4.2 0 0 1 0 8.4H8" class="stroke"/>'
+_BARS = '<path d="M5 3.4v9.2M11 3.4v9.2" class="stroke"/>'
+_STOP = '<rect x="2.6" y="2.6" width="10.8" height="10.8" rx="2" class="ring"/>'
+
+UPDATES = {
+    "pending": Mark("Pending", "…", "uninspected", '<circle cx="8" cy="8" r="5.6" class="dash"/>'),
+    "assigned": Mark("Assigned", "→", "now", _HALF),
+    "updated": Mark("Updated", "✓", "ok", VERDICTS["OK"].shape),
+    "failed": Mark("Failed", "×", "ng", VERDICTS["NG"].shape),
+    "unknown-member": Mark("Unknown", "?", "review", _DIAMOND + '<path d="M8 4.6v4.2m0 2v.4" class="cut"/>'),
+    "excluded": Mark("Excluded", "–", "uninspected", VERDICTS["UNINSPECTED"].shape),
+    "reverting": Mark("Reverting", "↶", "review", _BACK),
+    "reverted": Mark("Reverted", "↶", "uninspected", _BACK),
+    "running": Mark("Running", "→", "now", _HALF),
+    "paused": Mark("Paused", "‖", "review", _BARS),
+    "stopped": Mark("Stopped", "■", "uninspected", _STOP),
+    "finished": Mark("Finished", "✓", "ok", VERDICTS["OK"].shape),
+    "pass": Mark("pass", "✓", "ok", VERDICTS["OK"].shape),
+    "fail": Mark("fail", "×", "ng", VERDICTS["NG"].shape),
+    "signed": Mark("Signed", "✓", "ok", VERDICTS["OK"].shape),
+    "unsigned": Mark("Not signed", "!", "review", FINDINGS[FindingState.DRIFT].shape),
+    "below-floor": Mark("Below the floor", "×", "ng", VERDICTS["NG"].shape),
+}
+"""States of a rollout, of its members and of its gates, and of a release. `unknown` alone is a state of the fleet."""
+
+_ALL: dict[str, Mark] = {**UPDATES, **VERDICTS, **{str(state): mark for state, mark in FINDINGS.items()}, **STATES}
 
 
 def mark(name: str) -> Markup:

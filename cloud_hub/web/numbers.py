@@ -29,6 +29,16 @@ def share(value: float) -> str:
     return f"{text}{THIN_SPACE}%"
 
 
+def size(value: int) -> str:
+    """Bytes in the unit that says something: `812 B`, `14.2 kB`, `3.1 MB`."""
+    amount, unit = float(value), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            break
+        amount /= 1000
+    return f"{amount:.0f}{THIN_SPACE}{unit}" if unit == "B" or amount >= 100 else f"{amount:.1f}{THIN_SPACE}{unit}"
+
+
 def milliseconds(value: float) -> str:
     """`4.1`, `12`; nothing measured is a dash."""
     if value <= 0:

@@ -10,7 +10,10 @@ from typing import TypeAlias
 from sqlalchemy import Connection
 
 from cloud_hub.context import HubContext
+from cloud_hub.errors import RolloutError
 from cloud_hub.telemetry.views import GatewayView, gateway
+from cloud_hub.updates.rollouts.views import RolloutView
+from cloud_hub.updates.rollouts.views import view as rollout_of
 from cloud_hub.web.memo import Memo
 
 
@@ -37,6 +40,18 @@ class Reading:
             return gateway(self.connection, name, self.now_us)
         except KeyError as error:
             message = f"no gateway is called {name!r}"
+            raise NotHere(message) from error
+
+    def rollout(self, number: int) -> RolloutView:
+        """The rollout of this number.
+
+        Raises:
+            NotHere: there is none.
+        """
+        try:
+            return rollout_of(self.connection, number)
+        except RolloutError as error:
+            message = f"there is no rollout {number}"
             raise NotHere(message) from error
 
 

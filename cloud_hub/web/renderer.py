@@ -45,6 +45,7 @@ class Renderer:
             rate=numbers.rate,
             share=numbers.share,
             ms=numbers.milliseconds,
+            size=numbers.size,
             p_value=numbers.p_value,
             iso=numbers.iso,
             moment=numbers.moment,

@@ -12,6 +12,7 @@ from cloud_hub.context import HubContext
 from cloud_hub.storage.database import Database
 from cloud_hub.web.app import make_app
 from cloud_hub.web.server import WebServer
+from tests.cloud_hub.updates.rollouts.works import Works
 from tests.cloud_hub.web.factory_floor import Floor
 
 TOKEN = "owner-token-of-the-tests-0123456789"
@@ -32,6 +33,12 @@ def hub(tmp_path: Path, sqlite: Database, clock: FixedClock) -> HubContext:
 def floor(hub: HubContext, clock: FixedClock) -> Floor:
     """A factory that reports to the hub."""
     return Floor(hub.database, clock)
+
+
+@pytest.fixture
+def works(hub: HubContext, clock: FixedClock) -> Works:
+    """A fleet of the hub's that releases are rolled out to."""
+    return Works(hub.database, clock, hub.config.folder)
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ from cloud_hub.context import HubContext
 from cloud_hub.storage.database import Database
 from cloud_hub.web.api import ANSWERS
 from cloud_hub.web.app import make_app
+from tests.cloud_hub.updates.rollouts.works import Works
 from tests.cloud_hub.web.conftest import hub_of
 from tests.cloud_hub.web.factory_floor import Floor, a_day
+from tests.cloud_hub.web.rolled_out import three_rollouts
 
 PATHS = {
     "/api/fleet": "fleet",
@@ -27,6 +29,10 @@ PATHS = {
     "/api/drift?gateway=press-2": "drift",
     "/api/alarms": "alarms",
     "/api/alarms?active_only=true": "alarms",
+    "/api/rollouts": "rollouts",
+    "/api/rollouts/3": "rollout",
+    "/api/rollouts/3/explain?gateway=stamp-3": "explanations",
+    "/api/models": "models",
 }
 
 
@@ -37,9 +43,10 @@ def hub(tmp_path: Path, database: Database, clock: FixedClock) -> HubContext:
 
 
 @pytest.fixture
-def day(floor: Floor) -> Floor:
-    """A fleet after a quarter of an hour."""
+def day(floor: Floor, works: Works) -> Floor:
+    """A fleet after a quarter of an hour, and three rollouts."""
     a_day(floor)
+    three_rollouts(works)
     return floor
 
 
@@ -50,8 +57,9 @@ def test_every_answer_is_what_the_description_says(day: Floor, owner: httpx.Clie
 
     for path, kind in PATHS.items():
         assert msgspec.json.decode(answers[path].content, type=ANSWERS[kind])
-    known = {re.sub("{[^}]*}", "press-2", path): methods for path, methods in described["paths"].items()}
-    assert {path.partition("?")[0] for path in PATHS} == known.keys()
+    subjects = {"{name}": "press-2", "{number}": "3"}
+    known = {re.sub("{[^}]*}", lambda found: subjects[found[0]], path) for path in described["paths"]}
+    assert {path.partition("?")[0] for path in PATHS} == known
 
 
 def test_the_description_names_only_what_it_holds(owner: httpx.Client) -> None:
@@ -88,6 +96,9 @@ def test_limits_are_kept(day: Floor, owner: httpx.Client) -> None:
         ("/api/gateways/x/series", 422),
         ("/api/gateways/x/series?since_us=x", 422),
         ("/api/nothing", 404),
+        ("/api/rollouts/7", 404),
+        ("/api/rollouts/7/explain", 404),
+        ("/api/rollouts/x", 422),
     ],
 )
 def test_a_refusal_says_why(owner: httpx.Client, path: str, status: int) -> None:

@@ -13,14 +13,27 @@ from cloud_hub.context import HubContext
 from cloud_hub.web.app import make_app
 from cloud_hub.web.server import WebServer
 from edge_protocol.codes import Verdict
+from tests.cloud_hub.updates.rollouts.works import V2, Works
 from tests.cloud_hub.web.conftest import TOKEN
 from tests.cloud_hub.web.factory_floor import SURFACE, Floor, a_day
+from tests.cloud_hub.web.rolled_out import three_rollouts
 
 pytestmark = pytest.mark.browser
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run",
              "--disable-component-update", "--disable-sync"]  # fmt: skip
-PATHS = ("/", "/gateways/press-1", "/gateways/press-2?span=2h", "/gateways/oven-4", "/drift", "/?wall=1")
+PATHS = (
+    "/",
+    "/gateways/press-1",
+    "/gateways/press-2?span=2h",
+    "/gateways/oven-4",
+    "/drift",
+    "/rollouts",
+    "/rollouts/2",
+    "/rollouts/3",
+    "/models",
+    "/?wall=1",
+)
 PATIENCE_MS = 60_000
 LEGIBLE = (Path(__file__).parent / "legible.js").read_text()
 
@@ -81,9 +94,10 @@ def visit(engine: Browser, server: WebServer) -> Iterator[Callable[..., Visit]]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_whole_and_legible(visit: Callable[..., Visit], floor: Floor, scheme: str) -> None:
+def test_every_page_is_whole_and_legible(visit: Callable[..., Visit], floor: Floor, works: Works, scheme: str) -> None:
     """In both colour schemes: no error in the console, no request past loopback, every text at 4.5 to 1 or better."""
     a_day(floor)
+    three_rollouts(works)
     window = visit(scheme)
 
     faint = {path: window.see(path).evaluate(LEGIBLE, 4.5) for path in PATHS}
@@ -102,9 +116,10 @@ def test_legibility_is_really_measured(visit: Callable[..., Visit]) -> None:
     assert len(window.page.evaluate(LEGIBLE, 4.5)) == 1
 
 
-def test_nothing_is_cut_off_on_a_small_screen(visit: Callable[..., Visit], floor: Floor) -> None:
+def test_nothing_is_cut_off_on_a_small_screen(visit: Callable[..., Visit], floor: Floor, works: Works) -> None:
     """At 1366 by 768 no page is wider than the window, and the account is seen without scrolling."""
     a_day(floor)
+    three_rollouts(works)
     window = visit()
 
     for path in PATHS:
@@ -257,3 +272,25 @@ def test_a_reader_of_the_page_hears_what_it_shows(visit: Callable[..., Visit], f
     row = window.see("/").locator("#row-press-2")
     expect(row.get_by_role("rowheader")).to_contain_text("press-2")
     expect(row.get_by_role("img").nth(1)).to_have_attribute("aria-label", re.compile("OK .*NG .*REVIEW .*UNINSPECTED"))
+
+
+def test_a_rollout_is_steered_and_followed(visit: Callable[..., Visit], works: Works) -> None:
+    """A wave fills on an open page; a button takes a reason, acts, and only what can be asked then is offered."""
+    press = [works.gateway(f"press-{i}") for i in (1, 2)]
+    works.publish(V2)
+    works.create(works.plan(waves=("1", "100%")))
+    works.look()
+    page = visit().see("/rollouts/1")
+    expect(page.locator(".wave.runs")).to_contain_text("0 of 1 updated")
+    expect(page.get_by_role("button", name="Resume")).to_be_hidden()
+
+    works.run(press[:1], V2)
+    works.look()
+    expect(page.locator(".wave.done")).to_contain_text("1 of 1 updated", timeout=PATIENCE_MS)
+    page.get_by_label("Reason").fill("the lamp is being changed")
+    page.get_by_role("button", name="Pause").click()
+
+    expect(page.locator("h1")).to_contain_text("Paused", timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause")).to_be_hidden()
+    assert works.rollout().reason == "the lamp is being changed"

@@ -12,6 +12,7 @@ from cloud_hub.web.live import MAX_STREAMS, MAX_WATCHED, Parts, Streams
 from cloud_hub.web.page import NotHere
 from cloud_hub.web.pages import FRAME, PAGES
 from cloud_hub.web.renderer import Renderer
+from tests.cloud_hub.updates.rollouts.works import V1, V2, Works
 from tests.cloud_hub.web.factory_floor import SURFACE, Floor, mixture
 
 PATIENCE_S = 20
@@ -43,18 +44,21 @@ def parts(hub: HubContext, watch: Stopwatch) -> Parts:
 def names(gateway: str) -> list[str]:
     """Every part there is."""
     every = [(page.name, part) for page in (*PAGES, FRAME) for part in page.parts]
-    about = {"gateway": f"/{gateway}"}
+    about = {"gateway": f"/{gateway}", "rollout": "/1"}
     return [f"{page}/{part}{about.get(page, '')}{'/15min' if part == 'chart' else ''}" for page, part in every]
 
 
 def test_a_part_stays_the_same_while_nothing_happens(
-    parts: Parts, floor: Floor, watch: Stopwatch, clock: FixedClock
+    parts: Parts, floor: Floor, works: Works, watch: Stopwatch, clock: FixedClock
 ) -> None:
     """Time alone changes no part within a second, so no browser fetches anything for nothing."""
     gateway = floor.enrol("press-1")
-    floor.judge(gateway, "surface", SURFACE, mixture(50, ng=2), over_us=10_000_000)
-    floor.count(gateway, "surface", SURFACE)
+    floor.judge(gateway, "seal", V1, mixture(50, ng=2), over_us=10_000_000)
+    floor.count(gateway, "seal", SURFACE)
     floor.state(gateway)
+    works.publish(V2)
+    works.create(works.plan())
+    works.look()
     before = {name: parts.piece(name).digest for name in names("press-1")}
 
     watch.now_s += 2

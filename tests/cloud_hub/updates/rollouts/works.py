@@ -94,6 +94,7 @@ class Works:
     def __init__(self, database: Database, clock: FixedClock, folder: Path) -> None:
         self.database = database
         self.clock = clock
+        self.folder = folder
         self.objects = Objects.open(folder / "objects")
         self.floor = Floor(database, clock)
         self.signer = ed25519.Ed25519PrivateKey.generate()
