@@ -92,6 +92,15 @@ def publisher_expires(house: House) -> None:
     house.models.expires["pub-acme"] = PAST
 
 
+def behind_an_expired_one(house: House) -> None:
+    """A publisher signs a release of names that an earlier one may sign too, whose part has expired."""
+    house.publisher.terminating = False
+    house.models.expires["pub-acme"] = PAST
+    house.models.publishers["pub-beta"] = Publisher([new_key()])
+    house.models.publishers["pub-beta"].release("6.6.6")
+    house.name("6.6.6")
+
+
 THEFTS = [
     Theft("an unpublished release", "NotAgreed", names("6.6.6")),
     Theft("another manifest", "NotAgreed", other_bytes),
@@ -107,6 +116,7 @@ THEFTS = [
     Theft("a revoked publisher", "NotAgreed", revoked),
     Theft("a publisher that was never heard", "1.1.0", unheard),
     Theft("an expired publisher", "Expired", publisher_expires),
+    Theft("a release behind an expired publisher", "Expired", behind_an_expired_one),
     Theft("a published release", "1.1.0", names("1.1.0")),
 ]
 
