@@ -5,26 +5,26 @@ Calls into the other rooms are handed over here, so that none of them knows anot
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_agent import identity, settings
 from edge_agent.assembly import check_placed, load_placed
 from edge_agent.clock import Clock
 from edge_agent.config import Config
-from edge_agent.errors import ConfigError
+from edge_agent.errors import ConfigError, InferenceError
 from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.store import Store
 from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.uplink import Uplink
 from edge_agent.updates import trust
-from edge_agent.updates.ledger import Ledger
+from edge_agent.updates.ledger import Ledger, Slot
 from edge_agent.updates.renewal import Renewal, Surroundings
-from edge_agent.updates.resume import resume
+from edge_agent.updates.resume import resume, start_over
 from edge_agent.updates.updates import BLOCK, Updates
 from edge_agent.updates.workshop import Workshop
 from edge_protocol import bundle, topics
 from edge_protocol.agreement import is_below
-from edge_protocol.bundle import MANIFEST
 from edge_protocol.codes import Stream
 from edge_protocol.errors import ManifestError
 from edge_protocol.messages import Update, Want
@@ -66,13 +66,7 @@ def running_models(config: Config, store: Store, ledger: Ledger) -> dict[str, Mo
             check_placed(config, table)
             models[table.name] = load_placed(config, table)
         else:
-            models[table.name] = resume(
-                row,
-                ledger,
-                lambda digest, table=table: _load_slot(config, table, digest),  # type: ignore[misc]
-                was_clean=store.was_clean,
-                may_return=lambda digest: _may_return(config, ledger, digest),
-            )
+            models[table.name] = _resume(config, table, row, ledger, was_clean=store.was_clean)
     return models
 
 
@@ -133,15 +127,28 @@ def listen(uplink: Uplink, gateway: str, updates: Updates | None) -> None:
     )
 
 
+def _resume(config: Config, table: settings.Pipeline, row: Slot, ledger: Ledger, *, was_clean: bool) -> Model:
+    try:
+        return resume(
+            row,
+            ledger,
+            lambda digest: _load_slot(config, table, digest),
+            was_clean=was_clean,
+            may_return=lambda digest: _may_run(ledger, config.data_dir / "slots" / digest) if digest else False,
+        )
+    except InferenceError as error:
+        if not _may_run(ledger, config.data_dir / "bundles" / table.bundle):
+            raise
+        return start_over(row, ledger, load_placed(config, table), str(error))
+
+
 def _load_slot(config: Config, table: settings.Pipeline, digest: str) -> Model:
     folder = config.data_dir / "slots" / digest
     return Model.load(folder, variant=table.variant or None, cache=config.data_dir / "cache")
 
 
-def _may_return(config: Config, ledger: Ledger, digest: str) -> bool:
-    folder = config.data_dir / "slots" / digest
-    if not digest or not (folder / MANIFEST).is_file():
-        return False
+def _may_run(ledger: Ledger, folder: Path) -> bool:
+    """Whether the bundle in `folder` is not below its publisher's floor."""
     try:
         manifest, _ = bundle.read(folder)
     except ManifestError:

@@ -21,7 +21,9 @@ def command(config_file: Path, *, as_json: bool) -> None:
     folder = settings.data_dir / "bundles"
     names = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
     names |= {pipeline.bundle for pipeline in settings.pipelines}
-    rows = [_look(settings, folder / name) for name in sorted(names)]
+    slots = _slots(settings)
+    placed = [_look(folder / name, _users(settings, name, slots)) for name in sorted(names)]
+    rows = placed + [_look(settings.data_dir / "slots" / digest, users) for digest, users in slots.items()]
     if as_json:
         show_json(rows)
     else:
@@ -30,13 +32,38 @@ def command(config_file: Path, *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _look(settings: Config, folder: Path) -> dict[str, Any]:
-    users = [pipeline.name for pipeline in settings.pipelines if pipeline.bundle == folder.name]
+def _slots(settings: Config) -> dict[str, list[str]]:
+    """The slots by digest, each with the pipelines that run it: of those that were ever updated from the hub."""
+    if not place.database(settings).is_file():
+        return {}
+    users: dict[str, list[str]] = {}
+    for row in place.select(settings, "SELECT pipeline, digest, previous FROM slots ORDER BY pipeline"):
+        users.setdefault(row["digest"], []).append(row["pipeline"])
+        if row["previous"]:
+            users.setdefault(row["previous"], [])
+    return users
+
+
+def _users(settings: Config, name: str, slots: dict[str, list[str]]) -> list[str]:
+    """The pipelines that run what was placed: the hub has named them nothing yet."""
+    updated = {pipeline for users in slots.values() for pipeline in users}
+    return [table.name for table in settings.pipelines if table.bundle == name and table.name not in updated]
+
+
+def _look(folder: Path, users: list[str]) -> dict[str, Any]:
     row: dict[str, Any] = {"bundle": folder.name, "version": None, "task": None, "digest": None, "pipelines": users}
     try:
-        manifest, digest = bundle.load(folder)
+        manifest, digest = bundle.load(folder) if folder.parent.name == "bundles" else _load_slot(folder)
     except ManifestError as error:
         return row | {"variants": [], "state": f"{error}"}
     variants = [variant.name for variant in manifest.variants]
-    found = {"version": manifest.version, "task": manifest.task, "digest": digest[:12]}
+    found = {"bundle": manifest.name if folder.name == digest else folder.name, "version": manifest.version}
+    found |= {"task": manifest.task, "digest": digest[:12]}
     return row | found | {"variants": variants, "state": "whole"}
+
+
+def _load_slot(folder: Path) -> tuple[bundle.Manifest, str]:
+    """A slot, which holds only what this gateway needs of its bundle."""
+    manifest, digest = bundle.read(folder)
+    bundle.check_files(manifest, folder, [name for name in manifest.files if (folder / name).exists()])
+    return manifest, digest

@@ -85,6 +85,16 @@ class Ledger:
                 self.refuse(slot.pipeline, *refused)
             self._note(connection, notes)
 
+    def drop(self, pipeline: str, *notes: Update) -> None:
+        """Forget the row of a pipeline: what was placed for it runs again.
+
+        Raises:
+            StoreError: nothing has changed.
+        """
+        with self._store.transaction() as connection:
+            connection.execute("DELETE FROM slots WHERE pipeline = ?", (pipeline,))
+            self._note(connection, notes)
+
     def refuse(self, pipeline: str, digest: str, problem: Problem, *notes: Update) -> None:
         """Remember that `digest` is not to be run there.
 

@@ -200,7 +200,9 @@ def _withheld(state: State, event: Withheld) -> Result:
     after = replace(state, phase=Phase.IDLE, wanted=None, problem=event.problem, step=step)
     if after == state:
         return state, ()
-    return after, (*cancel, Do(Command.NOTE, None, step, event.problem))
+    # What may be over with the next message, as a set that overtook the other one, is shown and not put on record.
+    note = () if step is Step.WANTED else (Do(Command.NOTE, None, step, event.problem),)
+    return after, (*cancel, *note)
 
 
 def _unnamed(state: State, _event: Unnamed) -> Result:

@@ -41,6 +41,16 @@ def resume(
         return _give_back(row, ledger, load(before), Problem(Refusal.UNSTABLE, f"it does not load: {error}"))
 
 
+def start_over(row: Slot, ledger: Ledger, model: Model, problem: str) -> Model:
+    """Run `model`, which was placed: no slot can be loaded any more, and a line that judges nothing helps nobody.
+
+    Raises:
+        StoreError: it could not be written down.
+    """
+    ledger.drop(row.pipeline, _note(row, Problem(Refusal.UNSTABLE, f"no slot loads: {problem}")))
+    return model
+
+
 def _count_start(row: Slot, ledger: Ledger) -> Slot:
     counted = replace(row, starts=row.starts + 1)
     with suppress(StoreError):  # A disk that is full keeps no model from judging.
@@ -49,7 +59,15 @@ def _count_start(row: Slot, ledger: Ledger) -> Slot:
 
 
 def _give_back(row: Slot, ledger: Ledger, model: Model, problem: Problem) -> Model:
-    note = Update(
+    slot = Slot(row.pipeline, model.digest, model.manifest.name, model.manifest.version, "", Phase.KEPT, row.since_us)
+    # What had proved itself is not bad: the disk has damaged it, and it may be fetched anew.
+    refused = (row.digest, problem) if row.phase is Phase.PROBATION else None
+    ledger.put(slot, _note(row, problem), refused=refused)
+    return model
+
+
+def _note(row: Slot, problem: Problem) -> Update:
+    return Update(
         pipeline=row.pipeline,
         step=Step.RETURNED,
         bundle=row.bundle,
@@ -59,8 +77,3 @@ def _give_back(row: Slot, ledger: Ledger, model: Model, problem: Problem) -> Mod
         refusal=problem.refusal,
         detail=problem.detail,
     )
-    slot = Slot(row.pipeline, model.digest, model.manifest.name, model.manifest.version, "", Phase.KEPT, row.since_us)
-    # What had proved itself is not bad: the disk has damaged it, and it may be fetched anew.
-    refused = (row.digest, problem) if row.phase is Phase.PROBATION else None
-    ledger.put(slot, note, refused=refused)
-    return model

@@ -268,8 +268,10 @@ class Updates:
             self._collect()
 
     def _collect(self) -> None:
-        digests = {digest for renewal in self._renewals.values() for digest in renewal.digests if digest}
-        self._workshop.collect(digests, {str(each.sha256) for each in self._carried.values()})
+        # Also of a pipeline that is not configured any more: it may come back.
+        rows = {digest for row in self._ledger.slots().values() for digest in (row.digest, row.previous)}
+        digests = {digest for renewal in self._renewals.values() for digest in renewal.digests} | rows
+        self._workshop.collect(digests - {""}, {str(each.sha256) for each in self._carried.values()})
 
     def _look_at_requests(self) -> bool:
         worked = False

@@ -78,7 +78,7 @@ class Workshop:
             raise UpdateRefused(Refusal.TOO_LARGE, detail)
         for sha256 in needed:
             self.objects.check(sha256)
-        self._adopt(manifest)
+        self._adopt(needed)
         needs = {wanted.digest: wanted.length, **needed}
         others = {sha256: length for each in self._needs.values() for sha256, length in each.items()}
         self.objects.reserve(others | needs)
@@ -178,14 +178,13 @@ class Workshop:
             raise UpdateRefused(Refusal.INCOMPATIBLE, reason)
         return manifest
 
-    def _adopt(self, manifest: Manifest) -> None:
+    def _adopt(self, needed: Mapping[str, int]) -> None:
         """Files that a placed bundle has too need not come over the network."""
         for path in self._placed.glob(f"*/{MANIFEST}"):
             with suppress(OSError, ManifestError):
                 names = {file.sha256: name for name, file in bundle.parse(path.read_bytes()).files.items()}
-                for file in manifest.files.values():
-                    if file.sha256 in names and not self.objects.has(file.sha256):
-                        self.objects.adopt(path.parent / names[file.sha256], file.sha256, file.length)
+                for sha256 in names.keys() & needed.keys():
+                    self.objects.adopt(path.parent / names[sha256], sha256, needed[sha256])
 
     def _make_slot(self, raw: bytes, names: Collection[str]) -> None:
         try:

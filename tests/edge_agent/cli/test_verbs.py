@@ -80,7 +80,7 @@ def test_each_verb_explains_itself(say: Say, verb: str) -> None:
     said = say(*verb.split(), "--help")
 
     assert said.code == 0
-    assert verb in ("config", "identity", "update") or "--json" in said.out
+    assert verb in ("config", "identity", "trust", "update") or "--json" in said.out
 
 
 def test_help_lists_each_verb(say: Say) -> None:

@@ -208,7 +208,8 @@ class Site:
 
     def digests(self) -> list[str]:
         """Which digests judged, in the order in which they began."""
-        sql = "SELECT digest, min(trigger) AS first FROM verdict WHERE verdict != 'UNINSPECTED' GROUP BY digest ORDER BY first"
+        judged = "FROM verdict WHERE verdict != 'UNINSPECTED'"
+        sql = f"SELECT digest, min(trigger) AS first {judged} GROUP BY digest ORDER BY first"
         return [row["digest"] for row in self.gateway.query(sql)]
 
     def close(self) -> None:

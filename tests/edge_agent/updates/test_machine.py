@@ -35,6 +35,7 @@ OLD, NEW, NEXT = wanted("1.0.0"), wanted("1.1.0"), wanted("1.2.0")
 BAD = Problem(Refusal.SELF_TEST_FAILED, "normalise of hole.png")
 SHAKY = Problem(Refusal.UNSTABLE, "p99 900 ms")
 FULL = Problem(Refusal.OUT_OF_SPACE, "3 MB are missing")
+LATE = Problem(Refusal.STALE, "the director knows a later snapshot")
 FLOOR = Problem(Refusal.BELOW_FLOOR, "surface 0.9.0 is below the floor 1.0.0")
 
 IDLE = State(running=OLD.digest)
@@ -57,6 +58,7 @@ ROWS: list[tuple[str, State, Event, Phase, list[str]]] = [
     ("another name forgives", REFUSED, Named(NEXT), Phase.MANIFEST, ["forgive", "note wanted", "fetch-manifest"]),
     ("the running one forgives too", REFUSED, Named(OLD), Phase.IDLE, ["forgive"]),
     ("nothing is agreed", IDLE, Withheld(FLOOR), Phase.IDLE, ["note refused BelowFloor"]),
+    ("one set overtook the other", IDLE, Withheld(LATE), Phase.IDLE, []),
     ("nothing is agreed any more", FILES, Withheld(FLOOR), Phase.IDLE, ["cancel", "note refused BelowFloor"]),
     ("nothing is named any more", PROOF, Unnamed(), Phase.IDLE, ["cancel"]),
     ("the manifest is there", MANIFEST, Done(), Phase.FILES, ["fetch-files"]),
