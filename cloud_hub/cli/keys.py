@@ -112,7 +112,9 @@ def revoke(name: str, *, stick: Path, folder: Path, actor: str | None, reason: s
         click.echo(f"{name} signs nothing any more. What runs keeps running; its releases can't be rolled out.")
 
 
-@command.command("rotate", help="Replace the hub's online key; the next roots are signed with the offline root keys.")
+@command.command(
+    "rotate", help="Replace the hub's online key, in new roots; with the targets key delegations hold another year."
+)
 @_keys_option
 @place.option
 @place.actor_options
@@ -121,12 +123,14 @@ def rotate(*, stick: Path, folder: Path, actor: str | None, reason: str, as_json
     """Make a new online key, name it in new roots, and sign everything with it."""
     settings = place.load(folder)
     roots = offline.load_roots(stick)
+    targets = offline.load_targets(stick) if (stick / offline.TARGETS).exists() else None
     with _writing(settings) as connection:
         version = repository.version_of(connection, MODELS, ROOT) + 1
         # A key that no root names is harmless: should this be cut short, the next rotation makes another one.
         path = settings.folder / ceremony.KEYS / f"online-{version}-{SystemClock().wall_us()}.pem"
         online = keys.create(path)
-        ceremony.rotate(connection, roots, online, _actor(settings, actor, reason), SystemClock().wall_us())
+        doer, now_us = _actor(settings, actor, reason), SystemClock().wall_us()
+        ceremony.rotate(connection, roots, online, targets=targets, actor=doer, now_us=now_us)
     for old in path.parent.glob("online*.pem"):
         if old != path:
             old.unlink()

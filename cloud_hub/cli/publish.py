@@ -59,11 +59,11 @@ def _desk(folder: Path, url: str, token_file: Path | None) -> Desk:
         return Desk.open(url, tokens.read(token_file))
     settings = place.load(folder)
     try:
-        serving = json.loads((settings.folder / SERVING).read_bytes())
-    except (OSError, ValueError) as error:
+        web = json.loads((settings.folder / SERVING).read_bytes())["web"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
         message = f"the hub in {settings.folder} does not run"
         raise ConfigError(message, f"start it: cloud-hub serve {folder}") from error
-    return Desk.open(serving["web"], tokens.read(token_file or settings.folder / TOKEN))
+    return Desk.open(web, tokens.read(token_file or settings.folder / TOKEN))
 
 
 def _key(path: Path) -> PrivateKey:

@@ -166,21 +166,30 @@ def revoke(
     audit.append(connection, actor, Entry("publisher revoked", name), now_us)
 
 
-def rotate(connection: Connection, roots: Sequence[PrivateKey], online: PrivateKey, actor: Actor, now_us: int) -> None:
+def rotate(
+    connection: Connection, roots: Sequence[PrivateKey], online: PrivateKey, *, targets: PrivateKey | None = None,
+    actor: Actor, now_us: int,
+) -> None:  # fmt: skip
     """Name a new online key in the next roots, and sign with it all that the one before has signed.
 
+    With the targets key the delegations are signed for another year too.
+
     Raises:
-        TrustError: updates are off, or the root keys are not those of this hub.
+        TrustError: updates are off, or the keys are not those of this hub.
     """
     repository.lock(connection)
     for where in (MODELS, DIRECTORS):
         before = repository.need(connection, where, ROOT)
         named = signing.open_keys(before)
-        targets = named.targets if where is MODELS else online.public_key()
+        above = named.targets if where is MODELS else online.public_key()
         version = signing.open_stamp(before).version + 1
-        named = Keys(named.root, targets, online.public_key())
+        named = Keys(named.root, above, online.public_key())
         _put_root(connection, where, named, version=version, signers=roots, now_us=now_us)
         signing.verify_root(repository.need(connection, where, ROOT), before)
+    if targets is not None:
+        listing = _listing(connection, targets)
+        stamp = Stamp(listing.stamp.version + 1, after(now_us, TARGETS_DAYS))
+        _put_targets(connection, Listing(stamp, (), listing.delegations), targets, now_us)
     repository.seal(connection, MODELS, online, now_us)
     for gateway in connection.execute(select(gateways.c.id)).scalars().all():
         director.sign(connection, online, gateway, now_us)

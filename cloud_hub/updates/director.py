@@ -53,7 +53,6 @@ def assign(
         TrustError: updates are off, or the gateway is not enrolled.
         CatalogueError: nobody whose key holds has signed the release, or it is below its publisher's floor.
     """
-    repository.lock(connection)
     found(connection, signer, gateway, now_us)
     floors = catalogue.floors(connection, actor.tenant)
     before = assignments(connection, gateway)
@@ -83,6 +82,7 @@ def found(connection: Connection, signer: PrivateKey, gateway: str, now_us: int)
     Raises:
         TrustError: updates are off, or the gateway is not enrolled.
     """
+    repository.lock(connection)
     if repository.version_of(connection, director_of(gateway), TARGETS):
         return False
     repository.need(connection, MODELS, SNAPSHOT)

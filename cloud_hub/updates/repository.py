@@ -53,9 +53,12 @@ def after(now_us: int, days: int) -> int:
 
 
 def lock(connection: Connection) -> None:
-    """Let nobody else sign until this transaction ends: versions follow each other."""
+    """Let nobody else sign until this transaction ends: versions follow each other.
+
+    The audit chain first, for whoever decides before signing has it already: two who wait for each other wait for ever.
+    """
     if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE trust_files IN SHARE ROW EXCLUSIVE MODE"))
+        connection.execute(text("LOCK TABLE audit, trust_files IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def latest(connection: Connection, repository: Repository, role: str) -> bytes | None:

@@ -83,7 +83,10 @@ class TrustedHub:
         """Replace the online key."""
         self.online = new_key()
         with self.database.writing() as connection:
-            ceremony.rotate(connection, self.offline.roots[:2], self.online, ACTOR, self.clock.wall_us())
+            ceremony.rotate(
+                connection, self.offline.roots[:2], self.online, targets=self.offline.targets, actor=ACTOR,
+                now_us=self.clock.wall_us(),
+            )  # fmt: skip
 
     def enrol(self, name: str, authority: Authority) -> None:
         """Enrol a gateway."""
