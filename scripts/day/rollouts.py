@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from scripts.day.children import DayError, say_json
+from scripts.day.children import DayError
 from scripts.day.site import Site
 from scripts.day.summary import Update
 
@@ -25,7 +25,7 @@ def follow(site: Site, number: int) -> dict[str, Any]:
     told: dict[str, str] = {}
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        view: dict[str, Any] = say_json(["cloud-hub","rollout","show",str(number),"--hub",str(site.hub.folder)])
+        view: dict[str, Any] = site.hub.ask(f"/api/rollouts/{number}")
         for member in members(view):
             if told.get(member["gateway"], "pending") != member["state"]:
                 _tell(site, member)

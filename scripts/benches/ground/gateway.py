@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from string import Template
 from time import monotonic, sleep
@@ -92,17 +94,20 @@ def data_dir(folder: Path) -> Path:
 class Gateway:
     """Both demo models, a camera's folder, a sensor's folder, a journal. One child at a time."""
 
-    def __init__(self, folder: Path, broker_port: int) -> None:
+    def __init__(
+        self, folder: Path, broker_port: int, *, more: str = "", enrol: Callable[[Path], None] | None = None
+    ) -> None:
+        """`more` ends its TOML; `enrol` fills its identity folder, by default for a hub that will never answer."""
         self._folder = folder
         self._log = folder / "agent.log"
         self._child: subprocess.Popen[bytes] | None = None
         self._sent = 0
         for name in ("camera", "sensor"):
             (folder / name).mkdir(parents=True)
-        (folder / "gateway.toml").write_text(configuration(broker_port))
+        (folder / "gateway.toml").write_text(configuration(broker_port) + more)
         for name in (supplies.SURFACE, supplies.ENGINE):
             shutil.copytree(supplies.BUNDLES / name, data_dir(folder) / "bundles" / name)
-        _enrol(data_dir(folder) / "identity")
+        (enrol or _enrol)(data_dir(folder) / "identity")
         self._pictures = supplies.jpegs(supplies.frames(folder, supplies.PARTS))
         self._windows = [_npy(window) for window in supplies.windows()]
 
@@ -155,6 +160,17 @@ class Gateway:
         except FileNotFoundError:
             return 0
 
+    def has_told(self, words: str) -> bool:
+        """Whether the line has been told these words."""
+        try:
+            return words.encode() in (self._folder / "verdicts.jsonl").read_bytes()
+        except FileNotFoundError:
+            return False
+
+    def rss_mb(self) -> float:
+        """Its resident memory now."""
+        return kilobytes(self.pid, "VmRSS") / 1024
+
     def wait_for(self, verdicts: int) -> None:
         """Wait until the line has been told so many.
 
@@ -183,6 +199,13 @@ class Gateway:
 
     def _last_words(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-6:])
+
+
+def kilobytes(pid: int, field: str) -> int:
+    """A figure of /proc/PID/status."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(rf"^{field}:\s*(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def _enrol(folder: Path) -> None:

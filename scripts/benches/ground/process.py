@@ -1,7 +1,6 @@
 """What a gateway costs its machine: time to the first verdicts, processor while idle, memory while busy."""
 
 import os
-import re
 import socket
 import statistics
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from cloud_hub.telemetry.broker import Broker, BrokerSettings
-from scripts.benches.ground.gateway import Gateway
+from scripts.benches.ground.gateway import Gateway, kilobytes
 from scripts.benches.ground.supplies import say
 
 STARTS = 7
@@ -76,8 +75,7 @@ def _busy_mb(gateway: Gateway) -> float:
     before_s, start_s, before = _spent_s(gateway.pid), monotonic(), gateway.verdicts()
     gateway.feed(BUSY_S)
     share = (_spent_s(gateway.pid) - before_s) / (monotonic() - start_s)
-    status = Path(f"/proc/{gateway.pid}/status").read_text()
-    rss_mb, peak_mb = (_kilobytes(status, field) / 1024 for field in ("VmRSS", "VmHWM"))
+    rss_mb, peak_mb = (kilobytes(gateway.pid, field) / 1024 for field in ("VmRSS", "VmHWM"))
     judged = gateway.verdicts() - before
     say(f"busy it holds {rss_mb:.0f} MB (at most {peak_mb:.0f}), {share:.0%} of a core, {judged} verdicts")
     return rss_mb
@@ -87,11 +85,6 @@ def _spent_s(pid: int) -> float:
     # The name stands in brackets and may hold anything: the fields count from the last one.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS_PER_S
-
-
-def _kilobytes(status: str, field: str) -> int:
-    found = re.search(rf"^{field}:\s*(\d+) kB", status, re.MULTILINE)
-    return int(found[1]) if found else 0
 
 
 @contextmanager
