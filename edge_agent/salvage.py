@@ -15,7 +15,10 @@ PAGE_BYTES = 4096
 CHUNK_ROWS = 1000
 """Rows of one transaction into the new file; a cut between two of them is healed by doing it again."""
 
-TABLES = ("runs", "contexts", "cursors", "verdicts", "events", "drift", "outcomes", "metrics", "captures")
+TABLES = ("runs", "contexts", "cursors", "verdicts", "events", "drift", "outcomes", "metrics", "captures", "updates")
+KEYED = {"floors": "kind, name", "slots": "pipeline", "refused": "pipeline, digest"}
+"""Tables without a row's number, and their keys: what runs, and what this gateway never goes back behind."""
+
 META = ("floor_us",)
 """What of `meta` is true of the new file too; its epoch and its cleanness are its own."""
 
@@ -55,8 +58,8 @@ def mend(path: Path, sound: Path, copy: Path) -> None:
 
 
 def copy_all(old: Database, new: Database, unreadable: type[Exception]) -> dict[str, int]:
-    """Copy every readable row of `TABLES` and what of `META` holds; the number of rows by table."""
-    counts = {table: _copy(old, new, table, unreadable) for table in TABLES}
+    """Copy every readable row of `TABLES` and `KEYED` and what of `META` holds; the number of rows by table."""
+    counts = {table: _copy(old, new, table, unreadable) for table in (*KEYED, *TABLES)}
     rows = [row for row in _read(old, "SELECT name, value FROM meta", (), unreadable) if row[0] in META]
     new.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
     return counts
@@ -83,6 +86,14 @@ def _insert(new: Database, insert: str, rows: list[Row], unreadable: type[Except
 
 def _rows(old: Database, table: str, names: str, unreadable: type[Exception]) -> Iterator[Row]:
     """The rows from the low end up to the first damaged page, then from the high end down to the last one."""
+    if table in KEYED:
+        seen: set[Row] = set()
+        for order in (KEYED[table], KEYED[table].replace(",", " DESC,") + " DESC"):
+            for row in _read(old, f"SELECT {names} FROM {table} ORDER BY {order}", (), unreadable):  # noqa: S608
+                if row not in seen:
+                    seen.add(row)
+                    yield row
+        return
     last = -1
     for row in _read(old, f"SELECT {names} FROM {table} ORDER BY id", (), unreadable):  # noqa: S608
         last = row[0]

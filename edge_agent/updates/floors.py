@@ -5,6 +5,7 @@ played back can undo what was once seen.
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from edge_agent.store import Connection, Store, fetch
 from edge_agent.updates.verified import Role, Verified
 from edge_protocol.agreement import floors as stated_floors
-from edge_protocol.agreement import highest
+from edge_protocol.agreement import highest, parse_version
 from edge_protocol.metadata import MODELS
 from edge_protocol.updates import Refusal, UpdateRefused
 
@@ -55,14 +56,19 @@ class Floors:
 
 
 def read(connection: Connection) -> Floors:
-    """The floors in a database, the agent's own connection or one that only reads."""
+    """The floors in a database, the agent's own connection or one that only reads.
+
+    A row that a damaged page has made unreadable states none: the set on disk states it again.
+    """
     roles: dict[str, RoleFloor] = {}
     bundles: dict[str, str] = {}
     for kind, name, value in fetch(connection, "SELECT kind, name, value FROM floors"):
-        if kind == _ROLE:
-            roles[name] = msgspec.json.decode(value, type=RoleFloor)
-        elif kind == _BUNDLE:
-            bundles[name] = value
+        with suppress(msgspec.DecodeError, ValueError):
+            if kind == _ROLE:
+                roles[name] = msgspec.json.decode(value, type=RoleFloor)
+            elif kind == _BUNDLE:
+                parse_version(value)
+                bundles[name] = value
     return Floors(roles, bundles)
 
 

@@ -73,7 +73,7 @@ def verify(
         OSError: the scratch folder cannot be written.
     """
     held = held or {}
-    _check_marks(repository, gateway, {"root.json": root, **files})
+    _check_marks(repository, gateway, {**files, "root.json": root})
     # A root that is held goes first: nobody can put another in its place.
     known = {**files, **{name: data for name, data in held.items() if name.endswith(".root.json")}}
     _lay_out(scratch, held)
