@@ -7,7 +7,7 @@ import pytest
 
 from cloud_hub.access.authority import Authority
 from cloud_hub.context import Tally
-from cloud_hub.updates import carrier as carriers
+from cloud_hub.storage.schema import bundle_files
 from cloud_hub.updates import director
 from cloud_hub.updates.carrier import MAX_BLOCKS, MAX_WANTS, REPEAT_S, Carrier
 from cloud_hub.updates.repository import MODELS, director_of
@@ -256,5 +256,5 @@ def _add_file(scene: Scene, content: bytes) -> str:
     digest = scene.hub.objects.put(content)
     with scene.hub.database.writing() as connection:
         row = {"bundle": "b", "name": "n", "tenant": "default", "sha256": digest, "length": len(content)}
-        connection.execute(carriers.bundle_files.insert().values(row))
+        connection.execute(bundle_files.insert().values(row))
     return digest
