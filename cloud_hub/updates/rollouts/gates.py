@@ -5,7 +5,7 @@ Every gate is a share that must not lie above a limit. It may be asked at every 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cloud_hub.updates.rollouts.plan import Evidence, Gate, Member, Plan, Report, Ruling, Verdicts
 
@@ -14,6 +14,12 @@ ALPHA = 0.001
 
 LATE_SHARE = 0.01
 """p99 within the budget is: no more than this share of the verdicts took longer."""
+
+SLOWER = 1.5
+"""A release may always take so many times the p99 of the one before it on the same pipeline."""
+
+LEAST_BEFORE = 100
+"""Fewer latencies of before say nothing of a p99."""
 
 MAX_LATENCIES = 2000
 """Latencies that are looked at, the newest first: enough for a p99, few enough to read at every tick."""
@@ -25,13 +31,19 @@ _STEPS = (0.02, 0.05, 0.1, 0.25, 0.5, 0.9)
 def judge(plan: Plan, member: Member, report: Report) -> Evidence:
     """What is measured of a member since its assignment."""
     verdicts = since(report.totals.get(plan.target.digest, {}), member.baseline)
-    latencies = sorted(report.latencies_us)
+    limit_ms = _latency_limit_ms(plan, report)
     return Evidence(
         verdicts=verdicts,
-        p99_ms=latencies[math.ceil(len(latencies) * 0.99) - 1] / 1000 if latencies else 0.0,
-        gates=tuple(_gates(plan, member, verdicts, latencies)),
+        p99_ms=p99_ms(report.latencies_us),
+        p99_limit_ms=limit_ms,
+        gates=tuple(_gates(plan, member, verdicts, report)),
         step=report.step,
     )
+
+
+def p99_ms(latencies_us: Sequence[int]) -> float:
+    """The latency that 99 of 100 keep; 0 of none."""
+    return sorted(latencies_us)[math.ceil(len(latencies_us) * 0.99) - 1] / 1000 if latencies_us else 0.0
 
 
 def overall(evidence: Evidence) -> Ruling:
@@ -70,7 +82,7 @@ def evidence_against(hits: int, n: int, limit: float) -> float:
     return math.exp(min(max(logs), 700.0)) / len(logs)
 
 
-def _gates(plan: Plan, member: Member, verdicts: Verdicts, latencies: list[int]) -> Iterator[Gate]:
+def _gates(plan: Plan, member: Member, verdicts: Verdicts, report: Report) -> Iterator[Gate]:
     n = sum(verdicts.values())
     enough = Ruling.PASS if n >= plan.min_verdicts else Ruling.INSUFFICIENT
     yield Gate(name="verdicts", ruling=enough, n=n, text=f"{n} of {plan.min_verdicts} verdicts")
@@ -79,11 +91,26 @@ def _gates(plan: Plan, member: Member, verdicts: Verdicts, latencies: list[int])
         limit, hits = gates.uninspected_percent / 100, verdicts.get("UNINSPECTED", 0)
         yield _share("uninspected", hits, n, limit, plan.min_verdicts)
     if gates.latency_ms is not None:
-        late = sum(each > gates.latency_ms * 1000 for each in latencies)
-        least = min(plan.min_verdicts, MAX_LATENCIES)
-        yield _share("latency", late, len(latencies), LATE_SHARE, least)
+        yield _latency(plan, gates.latency_ms, report)
     if gates.ng_percent is not None or gates.ng_factor is not None:
         yield _ng(plan, member, verdicts)
+
+
+def _latency(plan: Plan, budget_ms: float, report: Report) -> Gate:
+    limit_ms, n = _latency_limit_ms(plan, report), len(report.latencies_us)
+    late = sum(each > limit_ms * 1000 for each in report.latencies_us)
+    ruling = rule(late, n, LATE_SHARE, min(plan.min_verdicts, MAX_LATENCIES))
+    text = f"{late} of {n} took longer than {limit_ms:g} ms"
+    if limit_ms > budget_ms:
+        text += f": {SLOWER:g} times the p99 of before, for that is above the budget of {budget_ms:g} ms"
+    return Gate(name="latency", ruling=ruling, n=n, hits=late, limit=LATE_SHARE, text=text)
+
+
+def _latency_limit_ms(plan: Plan, report: Report) -> float:
+    """The budget, or half as much again as the release of before took here: some gateways are always busy."""
+    before_ms = p99_ms(report.before_us) if len(report.before_us) >= LEAST_BEFORE else 0.0
+    budget_ms = plan.gates.latency_ms or 0.0
+    return max(budget_ms, round(before_ms * SLOWER, 1))
 
 
 def _ng(plan: Plan, member: Member, verdicts: Verdicts) -> Gate:

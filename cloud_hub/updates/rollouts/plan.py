@@ -100,8 +100,9 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
 class Gates(msgspec.Struct, frozen=True, kw_only=True):
     """What verdicts of the new release must show. A limit of None is not asked for.
 
-    `latency_ms` is the manifest's budget: 99 of 100 verdicts must keep it. `ng_factor` is times the share of NG that
-    the release of before had on that very pipeline, `ng_percent` an absolute limit.
+    `latency_ms` is the manifest's budget: 99 of 100 verdicts must keep it, or half as much again as the release of
+    before took on that very pipeline: what is busy was busy before. `ng_factor` is times the share of NG that the
+    release of before had there, `ng_percent` an absolute limit.
     """
 
     uninspected_percent: Percent | None = 5.0
@@ -154,6 +155,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     verdicts: Verdicts = {}
     p99_ms: float = 0.0
+    p99_limit_ms: float = 0.0
     gates: tuple[Gate, ...] = ()
     step: str = ""
 
@@ -227,12 +229,16 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one member now. `totals` are all verdicts of the pipeline by the digest that gave them."""
+    """What is known of one member now. `totals` are all verdicts of the pipeline by the digest that gave them.
+
+    `latencies_us` are of the release since its assignment, `before_us` of the one of before until then.
+    """
 
     running: Target | None = None
     totals: Mapping[str, Verdicts] = {}
     last_batch: int = 0
     latencies_us: tuple[int, ...] = ()
+    before_us: tuple[int, ...] = ()
     step: str = ""
     refused: Refused | None = None
     superseded: int = 0

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from cloud_hub.storage.schema import assignments, batches, contexts, records, states, verdict_totals, verdicts
 from cloud_hub.updates.rollouts.gates import MAX_LATENCIES, since
@@ -94,7 +94,8 @@ def _report(  # noqa: PLR0917 (all that was read, for one member)
     return Report(
         running=target_of(told[1]) if told is not None else None, totals=mine, last_batch=last, step=step,
         refused=refused, superseded=others.get(member.key, 0) if member.attempt else 0,
-        latencies_us=_latencies(connection, member, plan.target.digest) if proves else (),
+        latencies_us=_latencies(connection, member, plan.target.digest, batches.c.id > member.since) if proves else (),
+        before_us=_before(connection, member) if proves else (),
     )  # fmt: skip
 
 
@@ -190,14 +191,20 @@ def _refuses(step: str, refusal: str) -> bool:
     return bool(refusal) or step in _REFUSING
 
 
-def _latencies(connection: Connection, member: Member, digest: str) -> tuple[int, ...]:
-    """Of the newest verdicts of the release since the assignment; what was not inspected took no time to speak of."""
+def _before(connection: Connection, member: Member) -> tuple[int, ...]:
+    """What the release of before took, until the new one was assigned."""
+    if member.previous is None:
+        return ()
+    return _latencies(connection, member, member.previous.digest, batches.c.id <= member.since)
+
+
+def _latencies(connection: Connection, member: Member, digest: str, when: ColumnElement[bool]) -> tuple[int, ...]:
+    """Of the newest verdicts of a release; what was not inspected took no time to speak of."""
     mine = (contexts.c.gateway == member.gateway) & (contexts.c.pipeline == member.pipeline)
     ids = connection.execute(select(contexts.c.id).where(mine, contexts.c.digest == digest)).scalars().all()
     newest = (
         select(batches)
-        .where(batches.c.gateway == member.gateway, batches.c.stream == Stream.VERDICTS)
-        .where(batches.c.id > member.since)
+        .where(batches.c.gateway == member.gateway, batches.c.stream == Stream.VERDICTS, when)
         .order_by(batches.c.id.desc())
         .limit(_BATCHES)
     )

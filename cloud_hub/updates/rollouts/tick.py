@@ -4,6 +4,7 @@ Pure, and twice the same look is one: a second one changes nothing and asks for 
 only when every member of it has a verdict and enough of these are `updated`; completion alone never advances.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -158,6 +159,11 @@ def _words(report: Report) -> str:
     return f"{refused.refusal or refused.step}: {refused.detail}" if refused.detail else refused.refusal or refused.step
 
 
+def _short(reason: str) -> str:
+    """The name of a reason: what stands before its detail, which its member keeps."""
+    return re.split(r"[:;,(]", reason, maxsplit=1)[0].strip()
+
+
 def _missing(evidence: Evidence, report: Report) -> str:
     """What was waited for in vain."""
     lacking = [f"{gate.name} {gate.text}" for gate in evidence.gates if gate.ruling is not Ruling.PASS]
@@ -174,7 +180,7 @@ def _check_thresholds(look: _Look) -> None:
             n = _count(members, state)
             if is_reached(threshold, n, len(members)):
                 first = next(each for each in members if each.state is state)
-                where = f"{first.gateway} {first.pipeline}: {first.reason}"
+                where = f"{first.gateway} {first.pipeline}: {_short(first.reason)}"
                 limit = f"limit {_limit(threshold)}"
                 _act(look, f"wave {wave + 1}: {n} of {len(members)} {state}, {limit}; {where}")
                 return

@@ -86,7 +86,8 @@ def test_a_refusal_stops_it_by_name(works: Works) -> None:
 
     found = works.rollout()
     assert found.state is RolloutState.STOPPED
-    assert "press-1 seal: SelfTestFailed: normalise differs by 0.7" in found.reason
+    assert found.reason == "wave 1: 1 of 1 failed, limit 10 %; press-1 seal: SelfTestFailed"
+    assert found.members[0].reason == "SelfTestFailed: normalise differs by 0.7"
     assert works.states() == {"press-1": "failed", "press-2": "pending"}
     assert works.assigned("press-2") == {}
 
@@ -162,6 +163,24 @@ def test_slow_verdicts_fail_the_budget_of_the_manifest(works: Works) -> None:
     assert works.states() == {"press-1": "failed"}
     assert "gate latency: 100 of 100" in works.rollout().members[0].reason
     assert works.rollout().members[0].evidence.p99_ms == 90.0
+
+
+def test_a_gateway_that_was_always_slow_is_held_to_what_it_was(works: Works) -> None:
+    """
+    Where the release of before broke the budget on this very pipeline, half as much again is the limit, and said so.
+    """
+    press = works.gateway("press-1")
+    works.floor.judge(press, "seal", V1, [Verdict.OK] * 2000, over_us=1_000_000, latency_us=80_000)
+    works.floor.state(press)
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+
+    works.floor.judge(press, "seal", V2, [Verdict.OK] * 50, over_us=1_000_000, latency_us=110_000)
+    works.look()
+
+    member = works.rollout().members[0]
+    assert (member.state, member.evidence.p99_limit_ms) == ("updated", 120.0)
+    assert "0 of 50 took longer than 120 ms: 1.5 times the p99 of before" in member.evidence.gates[2].text
 
 
 def test_silence_is_unknown_and_a_return_is_heard(works: Works) -> None:
