@@ -13,9 +13,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
 
-BALLAST_BYTES = 2 * 1024 * 1024
-"""As much as the database's log holds, so that the database can grow by all of it."""
-
 
 class Kind(StrEnum):
     """What an operation does to the disk."""
@@ -52,15 +49,18 @@ def write_file(path: Path, data: bytes, mode: int = 0o644, *, record: Recorder |
         OSError: as the system says it; `path` is then as it was.
     """
     draft = path.with_name(f".{path.name}.new")
-    _run(
-        (
-            Operation(Kind.WRITE, draft, data=data, mode=mode),
-            Operation(Kind.SYNC_FILE, draft),
-            Operation(Kind.RENAME, draft, target=path),
-            Operation(Kind.SYNC_FOLDER, path.parent),
-        ),
-        record,
+    operations = (
+        Operation(Kind.WRITE, draft, data=data, mode=mode),
+        Operation(Kind.SYNC_FILE, draft),
+        Operation(Kind.RENAME, draft, target=path),
+        Operation(Kind.SYNC_FOLDER, path.parent),
     )
+    try:
+        _run(operations, record)
+    except OSError:
+        with suppress(OSError):  # half a draft on a full disk takes room that somebody needs
+            draft.unlink(missing_ok=True)
+        raise
 
 
 def finish_file(draft: Path, path: Path, *, record: Recorder | None = None) -> None:
@@ -124,21 +124,6 @@ def rename(path: Path, target: Path, *, record: Recorder | None = None) -> None:
 def remove(path: Path, *, record: Recorder | None = None) -> None:
     """Delete `path`, for good."""
     _run((Operation(Kind.REMOVE, path), Operation(Kind.SYNC_FOLDER, path.parent)), record)
-
-
-def keep_ballast(path: Path) -> bool:
-    """Make a file that only takes room, when it is not there and the disk has some; whether it was made.
-
-    It is given up when others have filled the disk: without that room not even a delete would succeed then, for the
-    database's log could neither be worked into it nor grow.
-    """
-    if path.exists() or shutil.disk_usage(path.parent).free < 3 * BALLAST_BYTES:
-        return False
-    with suppress(OSError):
-        # Random, because a file system may store zeros as nothing.
-        write_file(path, os.urandom(BALLAST_BYTES))
-        return True
-    return False
 
 
 def sync_folder(path: Path) -> None:

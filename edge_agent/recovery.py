@@ -55,7 +55,7 @@ def recover(store: Store, outbox: Outbox, intake: Intake, clock: Clock) -> Recov
         events.append(
             Uncertain(from_us=last_us, to_us=now_us, first_trigger=lost[0], last_trigger=lost[1], reason=reason)
         )
-    outbox.append(missing, [(Stream.EVENTS, now_us, event) for event in events])
+    outbox.append_by_shedding(missing, [(Stream.EVENTS, now_us, event) for event in events])
     intake.settle(left)
     return Recovered(answered, unanswered)
 

@@ -6,6 +6,20 @@ Append only: a migration that a gateway may have run is never edited. A row's id
 
 from edge_protocol.codes import Reason, Verdict
 
+PRAGMAS = """
+PRAGMA page_size=4096;
+PRAGMA journal_mode=WAL;
+PRAGMA synchronous=FULL;
+PRAGMA wal_autocheckpoint=256;
+PRAGMA journal_size_limit=1048576;
+PRAGMA mmap_size=0;
+PRAGMA temp_store=MEMORY;
+PRAGMA cache_size=-512;
+PRAGMA trusted_schema=OFF;
+PRAGMA cell_size_check=ON;
+"""
+"""Of each connection."""
+
 _RECORDS = """
 CREATE TABLE records (
     id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, run INTEGER NOT NULL, body BLOB NOT NULL

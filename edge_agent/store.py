@@ -19,12 +19,12 @@ from urllib.parse import quote
 
 import apsw
 
-from edge_agent import durable, quarantine
+from edge_agent import durable, quarantine, room
 from edge_agent.clock import Clock
 from edge_agent.errors import StoreError
 from edge_agent.lock import take_lock
 from edge_agent.salvage import PAGE_BYTES, Salvage, copy_all, mend
-from edge_agent.schema import MIGRATIONS, WORDS
+from edge_agent.schema import MIGRATIONS, PRAGMAS, WORDS
 
 Connection: TypeAlias = apsw.Connection
 
@@ -36,19 +36,6 @@ WAL_BYTES = 2 * 1024 * 1024
 
 CHECK_S = 900
 BUSY_MS = 5000
-
-_PRAGMAS = """
-PRAGMA page_size=4096;
-PRAGMA journal_mode=WAL;
-PRAGMA synchronous=FULL;
-PRAGMA wal_autocheckpoint=256;
-PRAGMA journal_size_limit=1048576;
-PRAGMA mmap_size=0;
-PRAGMA temp_store=MEMORY;
-PRAGMA cache_size=-512;
-PRAGMA trusted_schema=OFF;
-PRAGMA cell_size_check=ON;
-"""
 
 _CORRUPT = (apsw.CorruptError, apsw.NotADBError)
 
@@ -74,7 +61,7 @@ class Store:
         self.check_needed = False
         self.salvage: Salvage | None = None
         self.rollbacks = 0
-        self._quota_pages = self._max_pages = max((quota_bytes - WAL_BYTES - durable.BALLAST_BYTES) // PAGE_BYTES, 256)
+        self._quota_pages = self._max_pages = max((quota_bytes - WAL_BYTES - room.BALLAST_BYTES) // PAGE_BYTES, 256)
         self._lock_file = lock
         self._lock = threading.RLock()
         self._depth = 0
@@ -98,7 +85,8 @@ class Store:
             store = cls(path, quota_bytes, clock, take_lock(path.with_suffix(".lock")))
         except OSError as error:
             message = f"{path.parent} cannot be written: {error.strerror}"
-            raise StoreError(message, "let the agent's user own the data directory, or set data_dir") from error
+            hint = "free disk space, let the agent's user own the data directory, or set data_dir"
+            raise StoreError(message, hint) from error
         try:
             store._open()
         except BaseException:
@@ -172,7 +160,7 @@ class Store:
         if self.clock.floor_us - self._saved_floor_us > 60_000_000:
             with self.transaction() as connection:
                 self._save_floor(connection)
-        if durable.keep_ballast(self._ballast):
+        if room.keep_ballast(self._ballast):
             self._limit(self._quota_pages)
 
     def run_check(self) -> str:
@@ -200,10 +188,14 @@ class Store:
                     # A run that ends in order before its check has ended leaves the check to the next one.
                     words = (("clean", 1), ("unchecked", int(self.check_needed)))
                     connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", words)
+            if self._lock_file >= 0:
+                self._drop_connection()
+                room.keep_scraps(self._ballast)
             self._release()
 
     def _open(self) -> None:
         quarantine.pending(self.path)
+        crowded = room.make_way(self._ballast)
         try:
             if self._suspect.exists():
                 quarantine.move(self.path, self._suspect.read_text("utf-8", "replace"), self.clock.wall_us())
@@ -221,6 +213,7 @@ class Store:
         for folder in quarantine.pending(self.path):
             self._salvage_from(folder)
         durable.sync_folder(self.path.parent)
+        self._claim(crowded=crowded)
         self.keep()
 
     def _salvage_from(self, folder: Path) -> None:
@@ -236,7 +229,7 @@ class Store:
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path))
         connection.set_busy_timeout(BUSY_MS)
-        for pragma in _PRAGMAS.split(";"):
+        for pragma in PRAGMAS.split(";"):
             connection.execute(pragma)
         connection.execute(f"PRAGMA max_page_count={self._max_pages}")
         return connection
@@ -305,6 +298,18 @@ class Store:
                 self._ballast.unlink(missing_ok=True)
                 connection.execute("PRAGMA wal_checkpoint(RESTART)")
                 self._limit(pages)
+
+    def _claim(self, *, crowded: bool) -> None:
+        """Have room of its own before others take it; on a full disk, live within that."""
+        connection = self._ready()
+        if size := room.to_claim(int(connection.pragma("page_count")), crowded=crowded):
+            for sql, values in ((room.FILL, (size,)), (room.EMPTY, ())):
+                with suppress(StoreFull), self.transaction():
+                    connection.execute(sql, values)
+        if crowded:
+            with suppress(apsw.Error):  # then it stays in the log until there is room
+                connection.pragma("wal_checkpoint", "RESTART")
+            self._limit(int(connection.pragma("page_count")))
 
     def _limit(self, pages: int) -> None:
         self._max_pages = pages

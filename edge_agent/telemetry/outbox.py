@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from edge_agent.judgement import Judgement
-from edge_agent.store import Connection, Store, fetch
+from edge_agent.store import Connection, Store, StoreFull, fetch
 from edge_agent.telemetry import cursors, record, settlement, shedding
 from edge_agent.telemetry.cursors import Cursor, row_id
 from edge_agent.telemetry.interned import Interned
@@ -88,6 +88,20 @@ class Outbox:
             if judgements:
                 self._append_judgements(connection, judgements)
             self._append_records(connection, records)
+
+    def append_by_shedding(
+        self, judgements: Sequence[Judgement], records: Sequence[tuple[Stream, int, AnyRecord]] = ()
+    ) -> None:
+        """As `append`; where there is no room at all, at the price of the least important.
+
+        Raises:
+            StoreError: as `append`.
+        """
+        try:
+            self.append(judgements, records)
+        except StoreFull:
+            self.shed(max(SHED_ROWS, 2 * len(judgements)))
+            self.append(judgements, records)
 
     def next_batch(self, skip: Mapping[tuple[int, str], Ranges] | None = None, max_rows: int = 200) -> Batch | None:
         """The next rows to send that are not in `skip`: of the first stream by priority, of its oldest epoch.

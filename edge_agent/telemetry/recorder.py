@@ -12,8 +12,8 @@ from edge_agent.clock import Clock
 from edge_agent.errors import StoreError
 from edge_agent.inference.intake import Intake
 from edge_agent.judgement import Judgement
-from edge_agent.store import StoreCorrupt, StoreFull
-from edge_agent.telemetry.outbox import SHED_ROWS, Outbox
+from edge_agent.store import StoreCorrupt
+from edge_agent.telemetry.outbox import Outbox
 from edge_protocol.codes import Stream, Verdict
 from edge_protocol.messages import AnyRecord, Fault, Uncertain
 
@@ -135,7 +135,7 @@ class Recorder:
             judgements, records = self._judgements, self._records
             self._judgements, self._records, self._is_urgent = [], [], False
         try:
-            self._append(judgements, [*records, *self._healed()])
+            self._outbox.append_by_shedding(judgements, [*records, *self._healed()])
         except StoreError as error:
             self._keep(judgements, records, error)
             if isinstance(error, StoreCorrupt):
@@ -153,13 +153,6 @@ class Recorder:
         with suppress(StoreError):
             more = self._outbox.housekeep(CHORES_MS)
         self._next_chores_us = now_us + round((BUSY_CHORES_S if more else CHORES_S) * 1e6)
-
-    def _append(self, judgements: list[Judgement], records: list[tuple[Stream, int, AnyRecord]]) -> None:
-        try:
-            self._outbox.append(judgements, records)
-        except StoreFull:
-            self._outbox.shed(max(SHED_ROWS, 2 * len(judgements)))
-            self._outbox.append(judgements, records)
 
     def _keep(
         self, judgements: list[Judgement], records: list[tuple[Stream, int, AnyRecord]], error: StoreError
