@@ -150,3 +150,75 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path
         durable.write_file(tmp_path / "missing" / "file", NEW)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_written_folder_is_whole_or_not_there_after_any_kill(tmp_path: Path):
+    """
+    A process that ends before any of the operations leaves no folder under its name, or all of it; the next one does.
+    """
+    content = tmp_path / "content"
+    content.write_bytes(NEW)
+    for end in itertools.count():
+        target = tmp_path / str(end)
+        left = itertools.count(end, -1)
+
+        def stop(_operation: Operation, left: Iterator[int] = left) -> None:
+            if next(left) == 0:
+                raise PowerCutError
+
+        try:
+            durable.write_folder(target, {"a": OLD}, {"b/c": content}, record=stop)
+        except PowerCutError:
+            assert not target.exists() or (target / "b/c").read_bytes() == NEW
+            if not target.exists():
+                durable.write_folder(target, {"a": OLD}, {"b/c": content})
+        else:
+            break
+        assert ((target / "a").read_bytes(), (target / "b/c").read_bytes()) == (OLD, NEW)
+        assert not target.with_name(f".{target.name}.new").exists()
+    assert end == 10
+
+
+def test_a_folder_gets_its_name_when_all_in_it_is_on_disk(tmp_path: Path):
+    """
+    Each file and each folder within is synced before the rename, and the folder above after it: a cut loses nothing
+    of a folder that is there. A link needs no sync of its own: what it leads to is on disk.
+    """
+    done: list[Operation] = []
+    content = tmp_path / "content"
+    content.write_bytes(NEW)
+
+    durable.write_folder(tmp_path / "new", {"a": OLD}, {"b/c": content}, record=done.append)
+
+    draft = tmp_path / ".new.new"
+    kinds = [(each.kind, each.path) for each in done]
+    renamed = kinds.index((Kind.RENAME, draft))
+    assert {path for kind, path in kinds[:renamed] if kind is Kind.SYNC_FOLDER} == {draft, draft / "b"}
+    assert (Kind.SYNC_FILE, draft / "a") in kinds[:renamed]
+    assert kinds[renamed + 1 :] == [(Kind.SYNC_FOLDER, tmp_path)]
+    assert (tmp_path / "new/b/c").samefile(content)
+
+
+def test_a_removed_folder_is_gone_under_its_name_at_once(tmp_path: Path):
+    """
+    Killed before any of the operations: the folder is whole or has no name; the next removal ends what was begun.
+    """
+    for end in itertools.count():
+        target = tmp_path / "folder"
+        durable.write_folder(target, {"a": OLD, "b": NEW}, {})
+        left = itertools.count(end, -1)
+
+        def stop(_operation: Operation, left: Iterator[int] = left) -> None:
+            if next(left) == 0:
+                raise PowerCutError
+
+        try:
+            durable.remove_folder(target, record=stop)
+        except PowerCutError:
+            assert not target.exists() or len(list(target.iterdir())) == 2
+            if target.exists():
+                durable.remove_folder(target)
+        else:
+            break
+    assert not target.exists()
+    assert list(tmp_path.iterdir()) == []

@@ -66,7 +66,8 @@ def test_a_cut_before_or_after_any_durable_step_leaves_a_whole_model(tmp_path: P
         assert first == (row.digest if row is not None else placed)
         assert first in (placed, made.digest)
         assert line.pipeline.model.digest == made.digest
-        assert Model.load(folder / "slots" / made.digest).digest == made.digest
+        for digest in (placed, made.digest):
+            assert Model.load(folder / "slots" / digest).digest == digest
         assert list((folder / "slots").glob(".*")) == []
         line.close()
     assert ran == {placed, made.digest}
