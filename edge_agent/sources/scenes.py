@@ -55,19 +55,30 @@ class TextureScene:
         rng = np.random.default_rng((self._seed, n))
         return self._draw(rng, int(rng.integers(len(self._halves))))
 
+    def defect(self, n: int) -> str | None:
+        """The defect of part `n`, known without drawing it: the same random numbers, and no pixel."""
+        rng = np.random.default_rng((self._seed, n))
+        self._crop(rng, int(rng.integers(len(self._halves))))
+        return self._choose(rng)
+
     def _draw(self, rng: Rng, index: int) -> tuple[Picture, str | None]:
         canvas = self._cut(rng, index)
-        defect = None
-        if rng.random() < self._defect_share:
-            defect = str(rng.choice(sorted(DEFECTS)))
+        defect = self._choose(rng)
+        if defect is not None:
             DEFECTS[defect](canvas, rng, self._foreign(rng, index))
         return _photograph(canvas, rng), defect
 
+    def _choose(self, rng: Rng) -> str | None:
+        return str(rng.choice(sorted(DEFECTS))) if rng.random() < self._defect_share else None
+
     def _cut(self, rng: Rng, index: int) -> Canvas:
+        return self._crop(rng, index).astype(np.float32)
+
+    def _crop(self, rng: Rng, index: int) -> Picture:
         half = self._halves[index]
         side = min(self._crop_px, *half.shape[:2])
         y, x = (int(rng.integers(size - side + 1)) for size in half.shape[:2])
-        return half[y : y + side, x : x + side].astype(np.float32)
+        return half[y : y + side, x : x + side]
 
     def _foreign(self, rng: Rng, index: int) -> Canvas:
         others = [i for i in range(len(self._halves)) if i != index]
@@ -91,9 +102,16 @@ class WindowScene:
     def draw(self, n: int) -> tuple[Window, str | None]:
         """Window `n` as it was recorded."""
         rng = np.random.default_rng((self._seed, n))
-        defect = "fault" if rng.random() < self._defect_share else None
+        defect = self._choose(rng)
         rows = self._rows[defect]
         return rows[int(rng.integers(len(rows)))].copy(), defect
+
+    def defect(self, n: int) -> str | None:
+        """Whether window `n` is one of a `fault`, without looking at it."""
+        return self._choose(np.random.default_rng((self._seed, n)))
+
+    def _choose(self, rng: Rng) -> str | None:
+        return "fault" if rng.random() < self._defect_share else None
 
 
 def read_pictures(folder: Path) -> dict[str, Picture]:

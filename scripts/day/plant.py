@@ -125,12 +125,12 @@ def draw_of(gateway: Gateway, data: Path) -> Draw:
 
 def _textures(gateway: Gateway, data: Path) -> Draw:
     scene = TextureScene(data, gateway.seed, "right", gateway.defect_share)
-    return lambda n: scene.draw(n)[1]
+    return scene.defect
 
 
 def _windows(gateway: Gateway, data: Path) -> Draw:
     scene = WindowScene(data, gateway.seed, gateway.defect_share)
-    return lambda n: scene.draw(n)[1]
+    return scene.defect
 
 
 _DRAWS: dict[str, Callable[[Gateway, Path], Draw]] = {"textures": _textures, "windows": _windows}

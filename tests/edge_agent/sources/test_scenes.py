@@ -123,3 +123,13 @@ def test_a_table_without_good_windows_is_refused(tmp_path: Path, content: str) -
 
     with pytest.raises(ValueError):  # noqa: PT011 (numpy words it as it likes)
         WindowScene(path, 1)
+
+
+def test_a_defect_is_known_without_the_picture(folder: Path, table: Path) -> None:
+    """What `defect` says of a part is what `draw` has drawn on it, for every number and in either scene."""
+    surfaces, sounds = TextureScene(folder, 3, defect_share=0.4), WindowScene(table, 3, 0.4)
+
+    said = [(surfaces.defect(n), sounds.defect(n)) for n in range(200)]
+
+    assert said == [(surfaces.draw(n)[1], sounds.draw(n)[1]) for n in range(200)]
+    assert {defect for pair in said for defect in pair} == {*DEFECTS, "fault", None}
