@@ -100,13 +100,16 @@ class GatewaySimulator:
 
     def batch(self, stream: str, first: int, count: int) -> Batch:
         """The batch of these rows: always the same for the same rows."""
-        rows = tuple(self.stock(stream).rows[first - 1 : first - 1 + count])
-        time = Time("boot-1", self.run, START_US, 1_000_000)
-        if stream == Stream.VERDICTS:
-            return Batch(
-                gateway=self.name, epoch=self.epoch, stream=stream, time=time, contexts=(CONTEXT,), verdicts=rows
-            )
-        return Batch(gateway=self.name, epoch=self.epoch, stream=stream, time=time, records=rows)
+        rows = self.stock(stream).rows[first - 1 : first - 1 + count]
+        return Batch(
+            gateway=self.name,
+            epoch=self.epoch,
+            stream=stream,
+            time=Time("boot-1", self.run, START_US, 1_000_000),
+            contexts=(CONTEXT,) if stream == Stream.VERDICTS else (),
+            verdicts=tuple(row for row in rows if isinstance(row, VerdictRow)),
+            records=tuple(row for row in rows if isinstance(row, RecordRow)),
+        )
 
     def seal(self, batch: Batch) -> tuple[str, bytes]:
         """Topic and message of a batch, signed."""
