@@ -18,6 +18,7 @@ from cloud_hub.updates.rollouts.views import DecisionView, Explanation, RolloutL
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_ON_ITS_WAY = ("pending", "assigned", "updated")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -107,7 +108,7 @@ def show(number: int, *, folder: Path, as_json: bool) -> None:
     show_rows([_decision_row(each) for each in found.decisions[:20]], "nothing was decided yet")
 
 
-@command.command("explain", help="Why has this gateway, or any, not been updated? Exit code 1 while one is not.")
+@command.command("explain", help="Why has this gateway, or any, not been updated? Exit code 1 when one will not be.")
 @click.argument("number", metavar="ID", type=int)
 @click.argument("gateway", required=False)
 @place.option
@@ -123,7 +124,7 @@ def explain(number: int, gateway: str | None, *, folder: Path, as_json: bool) ->
     else:
         for each in found:
             _tell(each)
-    if any(each.state != "updated" for each in found) or not found:
+    if not found or any(each.state not in _ON_ITS_WAY for each in found):
         sys.exit(1)
 
 
