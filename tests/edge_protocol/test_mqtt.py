@@ -3,6 +3,7 @@
 import queue
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -271,3 +272,31 @@ def test_a_link_is_started_once(broker, connect):
 
     with pytest.raises(RuntimeError, match="once"):
         link.start(lambda *_: None, lambda: None)
+
+
+def sockets() -> set[str]:
+    """Every socket that this process has open."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except FileNotFoundError:  # the listing's own
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+def test_an_ended_connection_keeps_no_socket(broker, connect):
+    """Whatever a connection had open is closed when it ends, and does not wait for the collector of garbage."""
+    before = sockets()
+    fleeting, steady = broker(refuse(CONNACK_5), welcome()), broker(welcome())
+    links = [connect(fleeting.url), connect(steady.url)]
+
+    for link in links:
+        link.close()
+    for one in (fleeting, steady):
+        one.close()
+
+    eventually(lambda: sockets() <= before)
+    assert not any(link.publish("a", b"") for link in links)
