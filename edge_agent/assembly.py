@@ -14,6 +14,7 @@ from edge_agent.config import Config
 from edge_agent.errors import ConfigError, StoreError
 from edge_agent.inference.intake import Intake
 from edge_agent.inference.model import Model
+from edge_agent.inference.pipeline import Guard as GuardCheck
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
@@ -120,18 +121,22 @@ def make_pipelines(
     pipelines = {}
     for table in config.pipelines:
         model = models[table.name]
-        contract = model.manifest.input
-        guard = Guard(table.guard, contract.length if isinstance(contract, WindowInput) else None)
         pipelines[table.name] = Pipeline(
             table.name,
             model,
-            guard=guard.check,
+            guard=make_guard(table, model),
             emit=emit,
             clock=clock,
             deadline_ms=table.deadline_ms,
             observe=metrics.observer(table.name),
         )
     return pipelines
+
+
+def make_guard(table: settings.Pipeline, model: Model) -> GuardCheck:
+    """A guard of its own for a model of a pipeline."""
+    contract = model.manifest.input
+    return Guard(table.guard, contract.length if isinstance(contract, WindowInput) else None).check
 
 
 def make_sources(config: Config) -> dict[str, dict[str, Source]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent import identity, settings
-from edge_agent.assembly import check_placed, load_placed
+from edge_agent.assembly import check_placed, load_placed, make_guard
 from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import ConfigError, InferenceError
@@ -97,7 +97,9 @@ def make_updates(config: Config, store: Store, ledger: Ledger, clock: Clock, aro
             workshop=workshop,
             ledger=ledger,
             clock=clock,
-            around=Surroundings(around.begin, around.is_silent, may_return),
+            around=Surroundings(
+                around.begin, around.is_silent, may_return, lambda model: make_guard(tables[name], model)
+            ),
             placed=config.data_dir / "bundles" / tables[name].bundle,
         )
 

@@ -31,6 +31,7 @@ class _Lane:
     """A loaded model with the tensors that are shaped for it. A swap changes the lane between two samples."""
 
     model: Model
+    guard: Guard
     free: queue.SimpleQueue[npt.NDArray[Any]]
 
 
@@ -60,12 +61,11 @@ class Pipeline:
         observe: Observe = lambda _stage, _seconds: None,
     ) -> None:
         self.name = name
-        self._guard = guard
         self._emit = emit
         self._clock = clock
         self._deadline_us = round(deadline_ms * 1000)
         self._observe = observe
-        self._lane = _make_lane(model)
+        self._lane = _make_lane(model, guard)
         self._items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
 
     @property
@@ -73,9 +73,12 @@ class Pipeline:
         """The model that judges what is admitted from now on."""
         return self._lane.model
 
-    def swap(self, model: Model) -> None:
-        """Let `model` judge from the next sample on; what is under way is judged by the model it entered with."""
-        self._lane = _make_lane(model)
+    def swap(self, model: Model, guard: Guard | None = None) -> None:
+        """Let `model` judge from the next sample on; what is under way is judged by the model it entered with.
+
+        `guard` is the one that suits its contract; without it the present one stays.
+        """
+        self._lane = _make_lane(model, guard or self._lane.guard)
 
     def admit(self, trigger: Trigger, sample: Sample) -> None:
         """Take a trigger with its sample. Blocks while all tensors are in use: an overloaded line waits, skips none."""
@@ -85,7 +88,7 @@ class Pipeline:
             return
         tensor = lane.free.get()
         try:
-            reason, signals = self._prepare(lane.model, sample, tensor)
+            reason, signals = self._prepare(lane, sample, tensor)
         except InferenceError as error:
             reason, signals = error.reason, {}
         if reason is Reason.NONE:
@@ -107,11 +110,11 @@ class Pipeline:
         self._emit(self._judge(item))
         return True
 
-    def _prepare(self, model: Model, sample: Sample, tensor: npt.NDArray[Any]) -> tuple[Reason, Mapping[str, float]]:
-        started = perf_counter()
+    def _prepare(self, lane: _Lane, sample: Sample, tensor: npt.NDArray[Any]) -> tuple[Reason, Mapping[str, float]]:
+        started, model = perf_counter(), lane.model
         array = model.decode(sample)
         decoded = perf_counter()
-        reason = self._guard(array, sample.replayed)
+        reason = lane.guard(array, sample.replayed)
         if reason is not Reason.NONE:
             return reason, {}
         signals = model.signals(array)
@@ -153,8 +156,8 @@ class Pipeline:
         return bool(self._deadline_us) and self._clock.mono_us() - trigger.mono_us > self._deadline_us
 
 
-def _make_lane(model: Model) -> _Lane:
+def _make_lane(model: Model, guard: Guard) -> _Lane:
     free: queue.SimpleQueue[npt.NDArray[Any]] = queue.SimpleQueue()
     for _ in range(BUFFERS):
         free.put(model.new_tensor())
-    return _Lane(model, free)
+    return _Lane(model, guard, free)

@@ -4,6 +4,7 @@ The order is the law: the row is committed, then the model changes between two s
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,16 +12,17 @@ from edge_agent import settings
 from edge_agent.clock import Clock
 from edge_agent.inference import memory
 from edge_agent.inference.model import Model
-from edge_agent.inference.pipeline import Pipeline
+from edge_agent.inference.pipeline import Guard, Pipeline
 from edge_agent.updates import machine
 from edge_agent.updates.ledger import Ledger, Phase, Problem, Slot
 from edge_agent.updates.loading import Loading
-from edge_agent.updates.machine import Command, Do, Done, Event, Failed, Ruled, State, Tick
+from edge_agent.updates.machine import Command, Do, Done, Event, Failed, Named, Ruled, State, Tick
 from edge_agent.updates.probation import Probation, Terms, p99_ms
 from edge_agent.updates.proof import Proof
 from edge_agent.updates.workshop import Workshop
+from edge_protocol.agreement import Wanted
 from edge_protocol.messages import Update
-from edge_protocol.updates import Refusal, UpdateRefused
+from edge_protocol.updates import Refusal, Step, UpdateRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Surroundings:
     """Whether the thread that judges for this pipeline hangs."""
     may_return: Callable[[str], bool]
     """Whether a digest may run as far as its publisher's floor goes."""
+    make_guard: Callable[[Model], Guard]
+    """What says of an input that this model must not be asked."""
 
 
 class Renewal:
@@ -97,6 +101,8 @@ class Renewal:
             StoreError: it could not be written down; nothing has happened, and the same event may be fed again.
         """
         # The floor may have risen since: what could be returned to may not any more.
+        if isinstance(event, Named) and self.row is None:
+            self._settle(event.wanted)
         state, commands = machine.advance(replace(self.state, previous=self._previous()), event)
         if state == self.state and not commands:
             return False
@@ -240,7 +246,7 @@ class Renewal:
 
     def _fetch_files(self, do: Do) -> None:
         if do.wanted is not None:
-            self._workshop.ask_files(self.name, do.wanted, self._variant)
+            self._workshop.ask_files(self.name, do.wanted, self._variant, self._pipeline.model.manifest.task)
 
     def _cancel(self, _do: Do) -> None:
         self._workshop.drop(self.name)
@@ -294,8 +300,21 @@ class Renewal:
     def _note(self, do: Do) -> None:
         self._ledger.note(self._about(do, self.row))
 
+    def _settle(self, wanted: Wanted) -> None:
+        """What was placed is what is named: from now on the row says so, and the folder may change as it likes."""
+        model = self._pipeline.model
+        if wanted.digest != model.digest:
+            return
+        with suppress(UpdateRefused):  # No room: at the next word of the director.
+            if self._workshop.keep_placed(self._placed, model):
+                now_us = self._clock.wall_us()
+                row = Slot(self.name, model.digest, wanted.bundle, wanted.version, "", Phase.KEPT, now_us)
+                row = replace(row, rollout=wanted.rollout)
+                self._ledger.put(row, self._about(Do(Command.NOTE, wanted, Step.KEPT, detail="it was placed"), row))
+                self.row, self.state = row, replace(self.state, step=Step.KEPT)
+
     def _swap(self, model: Model) -> None:
-        self._pipeline.swap(model)
+        self._pipeline.swap(model, self._around.make_guard(model))
         self._around.begin(self.name, model)
 
     def _begin_probation(self) -> None:

@@ -39,6 +39,9 @@ LOOK_US = 1_000_000
 """How often operators' requests are looked for, and a refused set is tried again that may be good by now."""
 
 RETRY_SET_US = 30_000_000
+TAKES, TAKES_US = 40, 10_000_000
+"""So many sets in ten seconds are verified, 15 ms each: who sends more must not take the processor from the line."""
+
 NOTES, NOTES_US = 30, 600_000_000
 """So many refused sets in ten minutes are put on record; the records of the line have to find room too."""
 
@@ -100,6 +103,7 @@ class Updates:
         self._seen: dict[str, tuple[str, int]] = {}
         self._said: dict[str, tuple[str, str]] = {}
         self._noted_us: list[int] = []
+        self._taken_us: list[int] = []
         self._carried: dict[str, Carried] = {}
         self._named: dict[str, Event] = {}
         self._is_begun = False
@@ -181,7 +185,9 @@ class Updates:
 
     def _work_in(self) -> bool:
         worked = False
-        while not self._inbox.empty():
+        for _ in range(MAX_INBOX):  # Whoever sends without end keeps nothing else here from its turn.
+            if self._inbox.empty():
+                break
             name, payload = self._inbox.get_nowait()
             worked = True
             if name == BLOCK:
@@ -196,6 +202,11 @@ class Updates:
         seen, again_us = self._seen.get(repository, ("", 0))
         if digest == seen and self._clock.mono_us() < again_us:
             return
+        now_us = self._clock.mono_us()
+        self._taken_us = [at_us for at_us in self._taken_us if now_us - at_us < TAKES_US]
+        if len(self._taken_us) >= TAKES:
+            return
+        self._taken_us.append(now_us)
         self._seen[repository] = (digest, 2**63)
         try:
             message = carried(payload)
@@ -262,8 +273,7 @@ class Updates:
     def _tell_again(self, renewal: Renewal) -> None:
         """The director's word holds until it says another: an idle pipeline hears it after whatever has ended."""
         before = renewal.digests
-        if self._is_begun or renewal.state.phase is not machine.Phase.WAITING:
-            renewal.feed(self._named.get(renewal.name, Unnamed()))
+        renewal.feed(self._named.get(renewal.name, Unnamed()))
         if renewal.state.phase is machine.Phase.IDLE or renewal.digests != before:
             self._collect()
 
@@ -301,7 +311,12 @@ class Updates:
         self._noted_us = [at_us for at_us in self._noted_us if now_us - at_us < NOTES_US]
         if len(self._noted_us) < NOTES:
             self._noted_us.append(now_us)
-            self._ledger.note(note)
+            try:
+                self._ledger.note(note)
+            except StoreError:
+                self._said.pop(repository)
+                self._seen.pop(repository)
+                raise
 
     def _may_return(self, digest: str) -> bool:
         manifest = self._workshop.slots.manifest(digest)

@@ -64,13 +64,16 @@ class Workshop:
             raise UpdateRefused(Refusal.TOO_LARGE, detail)
         self._ask(pipeline, {wanted.digest: wanted.length})
 
-    def ask_files(self, pipeline: str, wanted: Wanted, variant: str) -> None:
-        """Check the manifest, which is here, and fetch what this gateway needs of the release.
+    def ask_files(self, pipeline: str, wanted: Wanted, variant: str, task: str) -> None:
+        """Check the manifest, which is here, and fetch what this gateway needs of the release. `task` is what runs now.
 
         Raises:
             UpdateRefused: INCOMPATIBLE, TOO_LARGE, OUT_OF_SPACE.
         """
         manifest = self._checked(wanted)
+        if manifest.task != task:
+            detail = f"it does {manifest.task}, the pipeline looks at what is for {task}"
+            raise UpdateRefused(Refusal.INCOMPATIBLE, detail)
         needed = {manifest.files[name].sha256: manifest.files[name].length for name in _needed(manifest, variant)}
         size, limit = sum(needed.values()), self._limits.max_mb * 2**20
         if size > limit:

@@ -213,7 +213,10 @@ class Line:
 
     def _renewal(self, limits: settings.Updates, placed: Path, may_return: Callable[[str], bool]) -> Renewal:
         around = Surroundings(
-            lambda _name, model: self.swaps.append(model.digest), lambda _name: self.silent, may_return
+            lambda _name, model: self.swaps.append(model.digest),
+            lambda _name: self.silent,
+            may_return,
+            lambda _model: lambda _array, _replayed: Reason.NONE,
         )
         return Renewal(
             self.pipeline, TABLE, limits, workshop=self.workshop, ledger=self.ledger, clock=self.clock, around=around,

@@ -51,7 +51,7 @@ def test_the_first_stage_that_differs_is_named_with_its_golden(tmp_path: Path) -
 
     assert found.problem is not None
     assert found.problem.refusal is Refusal.SELF_TEST_FAILED
-    assert found.problem.detail.startswith("normalise of golden.npy: (")
+    assert found.problem.detail.startswith("normalise of golden.npy: ")
 
 
 def test_one_that_is_late_is_ended(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from edge_agent.errors import InferenceError
 from edge_agent.store import StoreFull
 from edge_agent.updates import machine, objects
 from edge_agent.updates.ledger import KEEP_ROWS, Problem
-from edge_agent.updates.updates import NOTES
+from edge_agent.updates.updates import NOTES, TAKES, TAKES_US
 from edge_protocol import bundle
 from edge_protocol.bundle import Manifest, OperatingPoint
 from edge_protocol.codes import Reason
 from edge_protocol.messages import Block, Update
 from edge_protocol.metadata import MODELS, carry, pack
 from edge_protocol.updates import Refusal, UpdateRefused
+from tests.edge_agent.inference.small_bundles import write_window_bundle
 from tests.edge_agent.updates.line import LIMITS, Line, Passed
 from tests.edge_agent.updates.releases import Release, good, release
 from tests.edge_agent.updates.test_objects import Disk
@@ -357,6 +358,7 @@ def test_a_refused_set_that_is_played_again_later_is_said_again(
     with line_of(tmp_path) as line:
         monkeypatch.setattr(line.director, "take", refuse_braces)
         for content in (b"{}", b"[]", b"{}", *(b"{%d}" % n for n in range(100))):
+            line.clock.advance(300_000)
             line.updates.on_message(MODELS, carry(pack({"timestamp.json": content})))
             line.step()
             if content == b"[]":
@@ -462,3 +464,40 @@ def test_a_pipeline_that_is_not_named_is_left_alone(tmp_path: Path) -> None:
 
         assert line.renewal.state == replace(line.renewal.state, phase=machine.Phase.IDLE, wanted=None, step="")
         assert line.pipeline.model.digest == line.placed
+
+
+def test_what_was_placed_and_is_named_stays_what_it_is(tmp_path: Path) -> None:
+    """The director names the placed bundle: the row and a slot are made, and the folder is never looked at again."""
+    made = good("1.0.0")
+    folder = tmp_path / "bundles/small-window"
+    folder.mkdir(parents=True)
+    for name, content in {**made.files, bundle.MANIFEST: made.manifest}.items():
+        (folder / name).write_bytes(content)
+    with line_of(tmp_path) as line:
+        line.name(made)
+        for _ in range(5):
+            line.step()
+        steps, wants = line.steps(), line.wants
+    shutil.rmtree(folder)
+    write_window_bundle(folder, version="6.6.6")
+
+    with line_of(tmp_path) as line:
+        assert (steps, wants) == (["kept"], [])
+        assert line.pipeline.model.digest == made.digest
+
+
+def test_a_flood_of_sets_does_not_keep_the_line_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty sets in ten seconds are verified, the rest is dropped; what comes later is taken again."""
+    taken: list[bytes] = []
+    with line_of(tmp_path) as line:
+        monkeypatch.setattr(line.director, "take", lambda _repository, files: taken.append(files["timestamp.json"]))
+        for n in range(3 * TAKES):
+            line.updates.on_message(MODELS, carry(pack({"timestamp.json": b"%d" % n})))
+            line.updates.step()
+        flooded = len(taken)
+        line.clock.advance(TAKES_US)
+        line.updates.on_message(MODELS, carry(pack({"timestamp.json": b"good"})))
+        line.updates.step()
+
+        assert flooded == TAKES
+        assert taken[-1] == b"good"
