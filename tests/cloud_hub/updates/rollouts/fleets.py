@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from cloud_hub.updates.rollouts.plan import (
     Action,
+    Assign,
     Gates,
     Key,
     Member,
@@ -17,12 +18,15 @@ from cloud_hub.updates.rollouts.plan import (
     Target,
     Threshold,
 )
+from cloud_hub.updates.rollouts.tick import tick
 from edge_protocol.updates import Step
 
 NEW = Target("surface-anomaly", "1.1.0", "b" * 64)
 OLD = Target("surface-anomaly", "1.0.0", "a" * 64)
 DEADLINE_S = 600
 START_US = 1_000_000_000
+SOON_US = START_US + 60_000_000
+LATE_US = START_US + DEADLINE_S * 1_000_000
 
 PLAN = Plan(
     target=NEW, deadline_s=DEADLINE_S, min_verdicts=20, gates=Gates(latency_ms=50.0, uninspected_percent=5.0),
@@ -82,3 +86,9 @@ def _put(member: Member, state: MemberState) -> Member:
         return replace(member, state=state)
     before: Mapping[str, int] = {"OK": 1000}
     return replace(member, state=state, attempt=1, assigned_us=START_US, since=3, previous=OLD, before=before)
+
+
+def look(found: Rollout, told: Mapping[Key, Report], now_us: int = SOON_US) -> tuple[Rollout, list[Assign]]:
+    """A tick, and the assignments it asks for."""
+    after, commands = tick(found, told, now_us)
+    return after, [each for each in commands if isinstance(each, Assign)]
