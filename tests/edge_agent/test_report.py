@@ -9,6 +9,7 @@ import pytest
 
 from edge_agent import __version__, config
 from edge_agent.clock import FixedClock
+from edge_agent.inference.hardware import CHOOSING_FLAGS, architecture, cpu_flags
 from edge_agent.inference.intake import Intake
 from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Pipeline
@@ -120,6 +121,8 @@ def test_the_state_says_who_where_and_what(gateway: Gateway) -> None:
     assert state.place == Place(site="north", line="stamping", labels={"crew": "A"})
     assert "window-classification" in state.features
     assert (state.time.clock, state.sent_us) == (ClockState.OK, gateway.clock.wall_us())
+    assert state.arch == architecture()
+    assert set(state.cpu_flags) == cpu_flags() & CHOOSING_FLAGS
 
 
 def test_a_pipeline_that_has_done_nothing_is_reported(gateway: Gateway, model: Model) -> None:

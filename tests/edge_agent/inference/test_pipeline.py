@@ -271,3 +271,16 @@ def test_a_swap_loses_and_doubles_nothing(releases: tuple[Model, Model], operati
         pass
 
     assert [(j.trigger.n, j.context.digest.hex()) for j in line.judged] == entered
+
+
+def test_a_guard_comes_and_goes_with_its_model(releases: tuple[Model, Model]) -> None:
+    """A swap may bring a guard: it is asked from the next sample on, and stays when the next swap brings none."""
+    line = Line(releases[0])
+    before = line.judge(window(1))
+
+    line.pipeline.swap(releases[1], lambda _array, _replayed: Reason.BLACK)
+    guarded = line.judge(window(2))
+    line.pipeline.swap(releases[0])
+    after = line.judge(window(3))
+
+    assert [each.reason is Reason.BLACK for each in (before, guarded, after)] == [False, True, True]

@@ -363,3 +363,34 @@ def test_who_waits_is_woken_by_a_receipt(site: Site):
     site.uplink.wait(30.0)
 
     assert site.uplink.step()
+
+
+def test_others_hear_what_is_for_them(site: Site) -> None:
+    """A listener's topic reaches it and nobody else; each connection is told; what it sends is signed."""
+    heard: list[bytes] = []
+    connected: list[bool] = []
+    link = site.broker.link("other")
+    uplink = Uplink(
+        site.outbox, link, "other", GATEWAY_KEY, {}, site.clock, state=site._state
+    )  # fmt: skip
+    topic = topics.down("other", "block")
+
+    uplink.start({topic: heard.append}, lambda: connected.append(True))
+    for name in (topic, topics.down("other", "desired"), topics.down("other", "receipt")):
+        site.hub.link.publish(name, b"payload")
+    site.hub.deaf = True
+    ears: list[tuple[str, bytes]] = []
+    listener = site.broker.link("listener")
+    listener.start(lambda name, payload: ears.append((name, payload)), lambda: None)
+    listener.subscribe(topics.up("other", "want"))
+    sent = uplink.send("want", messages.Want(sha256="ab" * 32, offset=0, length=10))
+    site.broker.cut("other")
+    unsent = uplink.send("want", messages.Want(sha256="ab" * 32, offset=0, length=10))
+    site.broker.restore("other")
+
+    assert heard == [b"payload"]
+    assert connected == [True, True]
+    assert (sent, unsent) == (True, False)
+    ((name, payload),) = ears
+    keys = {envelope.key_id(GATEWAY_KEY.public_key()): GATEWAY_KEY.public_key()}
+    assert messages.decode(messages.Want, envelope.unseal(name, payload, keys).body).length == 10
