@@ -188,8 +188,9 @@ def _check_floor_stays(known: Target, release: _Release, floor: str) -> Target:
 
 def _upload(desk: Desk, release: _Release) -> list[Path]:
     missing = desk.missing(release.paths.keys())
-    paths = [path for digest, path in release.paths.items() if digest in missing]
+    sent = []
     for digest, path in release.paths.items():
         if digest in missing:
             desk.upload(digest, path)
-    return paths
+            sent.append(path)
+    return sent
