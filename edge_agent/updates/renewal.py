@@ -100,9 +100,9 @@ class Renewal:
         Raises:
             StoreError: it could not be written down; nothing has happened, and the same event may be fed again.
         """
-        # The floor may have risen since: what could be returned to may not any more.
         if isinstance(event, Named) and self.row is None:
             self._settle(event.wanted)
+        # The floor may have risen since: what could be returned to may not any more.
         state, commands = machine.advance(replace(self.state, previous=self._previous()), event)
         if state == self.state and not commands:
             return False
