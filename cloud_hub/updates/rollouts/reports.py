@@ -32,6 +32,9 @@ from edge_protocol.updates import Step
 SETTLE_US = 30_000_000
 """A signed state this long after an assignment speaks of it: what came before may be of an earlier one."""
 
+MAX_TIMED = 50
+"""Members whose latencies are read in one look."""
+
 _CHUNK = 400
 _BATCHES = 20
 _REFUSING = frozenset({Step.REFUSED, Step.RETURNED})
@@ -52,10 +55,14 @@ def gather(connection: Connection, rollout: Rollout) -> Reports:
     totals, told, said = _totals(connection, gateways), _states(connection, gateways), _updates(connection, given)
     others = _overtaken(connection, rollout, gateways)
     last = connection.execute(select(func.max(batches.c.id))).scalar_one_or_none() or 0
+    timed = {each.key for each in _timed(rollout, watched, totals, last)}
     return {
-        each.key: _report(connection, rollout, each, totals, told.get(each.key), _said_of(said, each), others, last)
+        each.key: _report(
+            connection, rollout, each, totals.get(each.key, {}), told=told.get(each.key), said=_said_of(said, each),
+            overtaken_by=others.get(each.key, 0) if each.attempt else 0, last=last, is_timed=each.key in timed,
+        )
         for each in watched
-    }
+    }  # fmt: skip
 
 
 def running(connection: Connection, gateways: Iterable[str]) -> dict[str, GatewayState]:
@@ -81,21 +88,41 @@ def _is_watched(rollout: Rollout, member: Member) -> bool:
     return member.state in _WATCHED
 
 
-def _report(  # noqa: PLR0917 (all that was read, for one member)
-    connection: Connection, rollout: Rollout, member: Member, totals: Totals, told: tuple[int, PipelineState] | None,
-    said: Sequence[tuple[int, Update]], others: Mapping[Key, int], last: int,
+def _timed(rollout: Rollout, watched: Sequence[Member], totals: Totals, last: int) -> list[Member]:
+    """Whose latencies are looked at: whoever has verdicts enough, so many at a time that a look stays short.
+
+    First those who have none yet; then the others in turns, as new batches come.
+    """
+    plan = rollout.plan
+    if plan.gates.latency_ms is None:
+        return []
+    digest = plan.target.digest
+    ready = [
+        each
+        for each in watched
+        if each.state in _PROVING
+        and sum(since(totals.get(each.key, {}).get(digest, {}), each.baseline).values()) >= plan.min_verdicts
+    ]
+    again = [each for each in ready if each.evidence.p99_ms]
+    turn = last % max(len(again), 1)
+    return [*(each for each in ready if not each.evidence.p99_ms), *again[turn:], *again[:turn]][:MAX_TIMED]
+
+
+def _report(
+    connection: Connection, rollout: Rollout, member: Member, totals: Mapping[str, Verdicts], *,
+    told: tuple[int, PipelineState] | None, said: Sequence[tuple[int, Update]], overtaken_by: int, last: int,
+    is_timed: bool,
 ) -> Report:  # fmt: skip
-    plan, mine = rollout.plan, totals.get(member.key, {})
+    plan = rollout.plan
+    after = batches.c.id > member.since
     step, refused = _latest(rollout, member, said)
     if not step and told is not None and told[0] >= member.assigned_us + SETTLE_US:
         step, refused = _by_state(told[1], plan.target.digest)
-    judged = sum(since(mine.get(plan.target.digest, {}), member.baseline).values())
-    proves = member.state in _PROVING and plan.gates.latency_ms is not None and judged >= plan.min_verdicts
     return Report(
-        running=target_of(told[1]) if told is not None else None, totals=mine, last_batch=last, step=step,
-        refused=refused, superseded=others.get(member.key, 0) if member.attempt else 0,
-        latencies_us=_latencies(connection, member, plan.target.digest, batches.c.id > member.since) if proves else (),
-        before_us=_before(connection, member) if proves else (),
+        running=target_of(told[1]) if told is not None else None, totals=totals, last_batch=last, step=step,
+        refused=refused, superseded=overtaken_by,
+        latencies_us=_latencies(connection, member, plan.target.digest, after) if is_timed else (),
+        before_us=_before(connection, member) if is_timed else (),
     )  # fmt: skip
 
 

@@ -1,11 +1,12 @@
 """One look at a rollout: what it was, what is known of its members, and the time; out comes what it is, and what to do.
 
-Pure, and twice the same look is one: a second one changes nothing and asks for nothing. A wave is followed by the next
-only when every member of it has a verdict and enough of these are `updated`; completion alone never advances.
+Pure, and twice the same look is one: a second one changes nothing and asks for nothing, but for a wave of more than
+`MAX_GATEWAYS`, which is assigned look by look. A wave is followed by the next only when every member of it has a
+verdict and enough of these are `updated`; completion alone never advances.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -32,6 +33,9 @@ from cloud_hub.updates.rollouts.plan import (
     Threshold,
 )
 from edge_protocol.updates import PASSING, Step
+
+MAX_GATEWAYS = 25
+"""So many are assigned in one look: each is signed for, in 25 ms, and the receiver waits for the same database."""
 
 _S = 1_000_000
 _NOTHING = Report()
@@ -212,11 +216,11 @@ def _advance(look: _Look) -> None:
 
 
 def _assign(look: _Look) -> None:
-    """Have the director name the release for all of the wave that waits. Never while another wave is under way."""
+    """Have the director name the release for those of the wave that wait. Never while another wave is under way."""
     rollout = look.rollout
     if any(each.state is MemberState.ASSIGNED and each.wave != rollout.wave for each in rollout.members):
         return
-    waiting = [each for each in rollout.in_wave(rollout.wave) if each.state is MemberState.PENDING]
+    waiting = _some([each for each in rollout.in_wave(rollout.wave) if each.state is MemberState.PENDING])
     target, reason = rollout.plan.target, f"wave {rollout.wave + 1}"
     fresh = {each.key: _assigned(look, each) for each in waiting}
     _direct(look, {member.key: target for member in fresh.values()}, reason)
@@ -240,12 +244,15 @@ def _assigned(look: _Look, member: Member) -> Member:
 def _revert(look: _Look) -> None:
     """Have the director name what ran before, for everyone who was ever given the release; end when it runs again."""
     away = {MemberState.EXCLUDED, MemberState.REVERTING, MemberState.REVERTED}
-    given = [each for each in look.rollout.members if each.attempt and each.state not in away]
+    everyone = [each for each in look.rollout.members if each.attempt and each.state not in away]
+    given = _some(everyone)
     fresh = {each.key: _given_back(look, each) for each in given}
     _direct(look, {each.key: each.previous for each in given}, look.rollout.reason)
     _store(look, fresh)
     rollout = look.rollout
     missing = _count(rollout.members, MemberState.REVERTING)
+    if len(everyone) > len(given):
+        return
     if missing and look.now_us < rollout.changed_us + round(rollout.plan.deadline_s * _S):
         return
     back = _count(rollout.members, MemberState.REVERTED)
@@ -264,6 +271,12 @@ def _given_back(look: _Look, member: Member) -> Member:
         member, state=MemberState.REVERTING, baseline=report.totals.get(member.previous.digest, {}),
         since=report.last_batch, reason=f"given back {name}", changed_us=look.now_us,
     )  # fmt: skip
+
+
+def _some(members: Sequence[Member]) -> list[Member]:
+    """Those of the first gateways, with all their pipelines."""
+    first = set(sorted({each.gateway for each in members})[:MAX_GATEWAYS])
+    return [each for each in members if each.gateway in first]
 
 
 def _direct(look: _Look, targets: Mapping[Key, Target | None], reason: str) -> None:
