@@ -15,6 +15,7 @@ from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.sample import Channel, Sample, Trigger
 from edge_agent.store import Connection, Store
+from edge_agent.updates import machine
 from edge_agent.updates.ledger import Ledger
 from edge_agent.updates.proof import Proof
 from edge_agent.updates.renewal import Renewal, Surroundings
@@ -32,6 +33,8 @@ from tests.edge_agent.updates.releases import Release
 PART = npy(np.sin(np.arange(LENGTH) / 3))
 TABLE = settings.Pipeline(name="engine", bundle="small-window", source="noise", trigger="belt")
 LIMITS = settings.Updates(probation_verdicts=5, probation_s=0.5)
+PATIENT = settings.Updates(probation_verdicts=10_000, probation_s=1000)
+"""A probation that does not end by itself."""
 
 
 class PowerCut(BaseException):
@@ -236,3 +239,23 @@ class Line:
             if block is not None:
                 self.updates.on_message(BLOCK, messages.encode(block))
         return True
+
+
+def in_phase(phase: machine.Phase) -> Any:
+    """A look at where the machine stands."""
+    return lambda line: line.renewal.state.phase is phase
+
+
+def said(step: str) -> Any:
+    """A look at what was told last."""
+    return lambda line: bool(line.told) and line.steps()[-1] == step
+
+
+@contextmanager
+def line_of(folder: Path, *releases: Release, **keys: Any) -> Iterator[Line]:
+    """A line that ends in order."""
+    line = Line(folder, releases, **keys)
+    try:
+        yield line
+    finally:
+        line.close()

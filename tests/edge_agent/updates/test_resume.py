@@ -6,9 +6,8 @@ from edge_agent import settings
 from edge_agent.errors import InferenceError
 from edge_agent.updates import machine
 from edge_agent.updates.resume import MAX_STARTS
-from tests.edge_agent.updates.line import Line
+from tests.edge_agent.updates.line import PATIENT, Line, in_phase, said
 from tests.edge_agent.updates.releases import Release, good
-from tests.edge_agent.updates.test_updates import PATIENT, in_phase, said
 
 
 def start_probation(folder: Path, made: Release) -> None:
