@@ -1,6 +1,8 @@
 """Ports that were left to chance are chosen once and kept: gateways remember where the broker is."""
 
+import errno
 import json
+import random
 import socket
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +12,13 @@ from cloud_hub.errors import ConfigError
 from cloud_hub.storage import files
 
 FILE = "ports.json"
+
+_RANGE = range(20_000, 32_000)
+"""Below those that the system gives to outgoing connections: one of these would be in the way at the next start."""
+
+_TRIES = 200
+
+_TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 
 class Ports(NamedTuple):
@@ -59,15 +68,23 @@ def _read(path: Path) -> dict[str, int]:
 
 
 def _free_ports(host: str, count: int) -> list[int]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listeners = [socket.socket(family) for _ in range(count)]
-    try:
-        for listener in listeners:
-            listener.bind((host, 0))
-        return [listener.getsockname()[1] for listener in listeners]
-    except OSError as error:
-        message = f"nothing can listen on {host}: {error.strerror}"
-        raise ConfigError(message, "correct [broker] host in hub.toml; 127.0.0.1 is this machine") from error
-    finally:
-        for listener in listeners:
-            listener.close()
+    found: list[int] = []
+    for port in random.sample(_RANGE, _TRIES):
+        if len(found) < count and _is_free(host, port):
+            found.append(port)
+    if len(found) < count:
+        message = f"nothing can listen on {host}"
+        raise ConfigError(message, "correct [broker] host in hub.toml; 127.0.0.1 is this machine")
+    return found
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            if error.errno in _TAKEN:
+                return False
+            message = f"nothing can listen on {host}: {error.strerror}"
+            raise ConfigError(message, "correct [broker] host in hub.toml; 127.0.0.1 is this machine") from error
+        return True

@@ -62,3 +62,10 @@ def test_a_damaged_file_of_ports_is_not_guessed_over(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"ports\.json"):
         ports.choose(settings(tmp_path))
+
+
+def test_chosen_ports_are_not_those_of_outgoing_connections(tmp_path: Path) -> None:
+    """After a kill the same ports must be free: Linux gives those from 32768 on to whoever connects meanwhile."""
+    chosen = ports.choose(settings(tmp_path))
+
+    assert max(chosen) < 32_768
