@@ -77,7 +77,7 @@ def verify(
     # A root that is held goes first: nobody can put another in its place.
     known = {**files, **{name: data for name, data in held.items() if name.endswith(".root.json")}}
     _lay_out(scratch, held)
-    with _named(repository):
+    with _named():
         limits = (LIMITS.root_max_length, LIMITS.timestamp_max_length, LIMITS.snapshot_max_length)
         fetcher = SetFetcher(known, (*limits, LIMITS.targets_max_length))
         updater = Updater(str(scratch), "set:/", fetcher=fetcher, config=LIMITS, bootstrap=root)
@@ -216,7 +216,7 @@ def _role_of(name: str) -> str:
 
 
 @contextmanager
-def _named(repository: str) -> Iterator[None]:
+def _named() -> Iterator[None]:
     """Whatever the updater raises, as a refusal; what the disk raises, as it is."""
     try:
         yield
@@ -225,4 +225,4 @@ def _named(repository: str) -> Iterator[None]:
     except Exception as error:
         refusal = next(refusal for kind, refusal in REFUSALS if isinstance(error, kind))
         text = " ".join(str(error).split())[:200]
-        raise UpdateRefused(refusal, f"{repository}: {text or type(error).__name__}") from error
+        raise UpdateRefused(refusal, text or type(error).__name__) from error
