@@ -247,7 +247,9 @@ def _revert(look: _Look) -> None:
     everyone = [each for each in look.rollout.members if each.attempt and each.state not in away]
     given = _some(everyone)
     fresh = {each.key: _given_back(look, each) for each in given}
-    _direct(look, {each.key: each.previous for each in given}, look.rollout.reason)
+    # One by one: what cannot be given back on one pipeline keeps no other from it.
+    for each in given:
+        _direct(look, {each.key: each.previous}, look.rollout.reason)
     _store(look, fresh)
     rollout = look.rollout
     missing = _count(rollout.members, MemberState.REVERTING)

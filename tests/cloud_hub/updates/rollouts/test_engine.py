@@ -11,7 +11,7 @@ from cloud_hub.updates.rollouts import ledger, views
 from cloud_hub.updates.rollouts.plan import Action, Member, RolloutState, Threshold
 from edge_protocol.codes import Verdict
 from edge_protocol.updates import Step
-from tests.cloud_hub.updates.rollouts.works import NAME, V1, V2, V3, Release, Works
+from tests.cloud_hub.updates.rollouts.works import V1, V2, V3, Works
 
 
 def test_a_canary_proves_itself_then_the_rest_follows(works: Works) -> None:
@@ -201,48 +201,6 @@ def test_silence_is_unknown_and_a_return_is_heard(works: Works) -> None:
     assert works.states() == {"press-1": "updated"}
 
 
-def test_revert_brings_back_what_ran(works: Works) -> None:
-    """
-    On failure each gateway that has the release is assigned the one of before, and that too is believed when judged.
-    """
-    fleet = [works.gateway(f"press-{i}") for i in (1, 2)]
-    works.create(works.plan(waves=("1", "100%"), on_failure=Action.REVERT))
-    works.look()
-    works.run(fleet[:1], V2)
-    works.look()
-
-    works.say(fleet[1], V2, Step.RETURNED, "Unstable", "p99 of 90 ms")
-    works.look()
-    named = {name: works.assigned(name)["seal"].digest for name in ("press-1", "press-2")}
-    reverting = works.states()
-    works.run(fleet, V1)
-    works.look()
-
-    assert named == dict.fromkeys(named, V1.target.digest)
-    assert set(reverting.values()) == {"reverting"}
-    assert set(works.states().values()) == {"reverted"}
-    assert works.rollout().state is RolloutState.FAILED
-
-
-def test_what_cannot_be_given_back_keeps_what_it_runs(works: Works) -> None:
-    """
-    The release of before may be unsigned: an abort with revert says so and ends, instead of trying for ever.
-    """
-    press = works.gateway("press-1", runs=Release(NAME, "0.9.0", V1.signals))
-    works.create(works.plan(waves=("100%",)))
-    works.look()
-    works.run([press], V2)
-
-    works.order(1, "revert")
-    works.look()
-    works.look()
-
-    assert works.states() == {"press-1": "excluded"}
-    assert "0.9.0 is not in the catalogue" in works.rollout().members[0].reason
-    assert works.rollout().state is RolloutState.STOPPED
-    assert works.assigned("press-1")["seal"].digest == V2.target.digest
-
-
 def test_pause_resume_and_abort_are_obeyed(works: Works) -> None:
     """
     Paused, nobody is assigned; resumed, the next wave is; aborted, nobody is any more and those who have it keep it.
@@ -285,6 +243,24 @@ def test_resume_after_a_failure_retries_the_failed_wave(works: Works) -> None:
 
     assert (again.members[0].attempt, again.members[0].state, works.assigned("press-2") != {}) == (2, "assigned", True)
     assert works.states() == {"press-1": "updated", "press-2": "assigned"}
+
+
+def test_an_old_refusal_does_not_fail_the_next_attempt(works: Works) -> None:
+    """
+    What a gateway said of the attempt before counts no more, also where another member's time began earlier.
+    """
+    fleet = [works.gateway(f"press-{i}") for i in (1, 2)]
+    works.create(works.plan(waves=("100%",)))
+    works.look()
+    works.run(fleet[1:], V2)
+    works.say(fleet[0], V2, Step.REFUSED, "SelfTestFailed")
+    works.look()
+
+    works.order(1, "resume")
+    works.look()
+    works.look()
+
+    assert works.states() == {"press-1": "assigned", "press-2": "updated"}
 
 
 def test_a_look_that_changes_nothing_writes_nothing(works: Works) -> None:

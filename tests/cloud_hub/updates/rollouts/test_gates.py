@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from cloud_hub.updates.rollouts import gates
-from cloud_hub.updates.rollouts.gates import ALPHA, evidence_against, judge, overall, rule
+from cloud_hub.updates.rollouts.gates import judge, overall, rule
 from cloud_hub.updates.rollouts.plan import Gates, Member, Plan, Report, Ruling, Verdicts
 from tests.cloud_hub.updates.rollouts.fleets import NEW, OLD, PLAN, report
 
@@ -46,7 +46,7 @@ def test_looking_all_the_time_fails_no_good_release() -> None:
         hits = 0
         for n in range(1, 400):
             hits += chance.random() < 0.05
-            if evidence_against(hits, n, 0.05) >= 1 / ALPHA:
+            if rule(hits, n, 0.05, n) is Ruling.FAIL:
                 failed += 1
                 break
 
