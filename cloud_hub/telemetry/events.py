@@ -7,7 +7,7 @@ from cloud_hub.storage.schema import quarantine, records, refusals
 from edge_protocol import messages
 from edge_protocol.codes import Stream
 from edge_protocol.errors import DecodeError
-from edge_protocol.messages import Fault, Gap, Started, Stopped, Uncertain, Unknown
+from edge_protocol.messages import Fault, Gap, Started, Stopped, Uncertain, Unknown, Update
 
 
 class EventView(msgspec.Struct, frozen=True):
@@ -76,6 +76,11 @@ def _sentence(record: messages.AnyRecord | Unknown) -> str:  # noqa: PLR0911 (on
         case Fault():
             what = "is wrong" if record.active else "is right again"
             return " ".join(f"{record.part} {record.name} {what}: {record.reason} {record.detail}".split())
+        case Update():
+            release = f"{record.bundle} {record.version}".strip() or "what came"
+            why = f": {record.refusal} {record.detail}".rstrip() if record.refusal or record.detail else ""
+            by = f" by {record.actor}" if record.actor else ""
+            return " ".join(f"{record.pipeline} {release} {record.step}{by}{why}".split())
         case Unknown():
             return f"a record of kind {record.kind}, which this version of the hub does not know"
     return str(msgspec.to_builtins(record))

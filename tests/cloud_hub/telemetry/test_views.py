@@ -7,7 +7,7 @@ from cloud_hub.telemetry.events import describe
 from cloud_hub.telemetry.views import fleet, gateway, recent_events, recent_verdicts, verdict_series
 from edge_protocol import messages, topics
 from edge_protocol.codes import ClockState, Stream
-from edge_protocol.messages import Fault, Gap, Label, Link, Record, Started, Stopped, Uncertain
+from edge_protocol.messages import Fault, Gap, Label, Link, Record, Started, Stopped, Uncertain, Update
 from tests.simulators import START_US
 
 
@@ -202,3 +202,15 @@ def test_events_of_no_known_kind_are_told_too(bench) -> None:
 
     assert set(found) == {"started", "label", "libel", "malformed"}
     assert "does not know" in found["libel"]
+
+
+def test_a_step_of_an_update_is_a_sentence() -> None:
+    """
+    An event says which pipeline, which release, which step, and why where that was a refusal.
+    """
+    refused = Update(pipeline="seal", step="refused", bundle="surface", version="1.2.0", refusal="SelfTestFailed",
+                     detail="normalise differs")  # fmt: skip
+    untrusted = Update(pipeline="", step="refused", refusal="NotTrusted", detail="models: a stranger's key")
+
+    assert describe(messages.encode(refused)) == "seal surface 1.2.0 refused: SelfTestFailed normalise differs"
+    assert describe(messages.encode(untrusted)) == "what came refused: NotTrusted models: a stranger's key"
