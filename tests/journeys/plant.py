@@ -12,9 +12,11 @@ from typing import Any
 
 from cloud_hub.cli.main import main
 from edge_agent import identity
+from edge_protocol.bundle import MANIFEST
 from edge_protocol.codes import Reason, Verdict
 from scripts.day.account import Account, archived_of, draw_up
 from scripts.day.cable import Cable
+from tests.edge_agent.updates.releases import Release
 from tests.gateways import READY, Gateway, Running, until
 
 HUB = """
@@ -27,6 +29,10 @@ backoff_s = 0.3
 
 [store]
 commit_s = 0.3
+
+[updates]
+probation_verdicts = 20
+probation_s = 0.3
 """
 
 
@@ -35,7 +41,9 @@ class Plant:
 
     def __init__(self, folder: Path, rate_hz: float) -> None:
         self.folder = folder / "hub"
+        self.publisher = folder / "publisher"
         self.hub_says("init", str(self.folder))
+        self._make_keys()
         self.hub = self._start_hub()
         self.cables = {name: Cable(("127.0.0.1", self._broker_port())) for name in ("press-1", "press-2")}
         self.gateways = {
@@ -55,6 +63,25 @@ class Plant:
         with redirect_stdout(out), suppress(SystemExit):
             main([*arguments, "--json"])
         return json.loads(out.getvalue())
+
+    def publish(self, release: Release) -> None:
+        """Sign a release and hand it in."""
+        folder = self.publisher / release.digest
+        folder.mkdir()
+        for name, content in {MANIFEST: release.manifest, **release.files}.items():
+            (folder / name).write_bytes(content)
+        self.hub_says("publish", str(folder), "--key", str(self.publisher / "key.pem"), "--hub", str(self.folder))
+
+    def roll_out(self, version: str) -> int:
+        """Roll a release out to one gateway, then to the other; the rollout's number."""
+        how = ["--waves", "1,rest", "--min-verdicts", "20", "--deadline", "10m", "--on-failure", "stop"]
+        made = self.hub_says("rollout", "create", "small-window", version, *how, "--hub", str(self.folder))
+        return int(made["line"]["id"])
+
+    def rollout(self, number: int) -> dict[str, Any]:
+        """What the hub says of a rollout."""
+        found: dict[str, Any] = self.hub_says("rollout", "show", str(number), "--hub", str(self.folder))
+        return found
 
     def freeze_hub(self) -> None:
         """The hub stands still while its broker goes on taking what it is sent."""
@@ -130,6 +157,13 @@ class Plant:
     def _broker_port(self) -> int:
         port: int = json.loads((self.folder / "ports.json").read_bytes())["mqtt"]
         return port
+
+    def _make_keys(self) -> None:
+        where, key, offline = ["--hub", str(self.folder)], self.publisher / "key.pem", str(self.publisher / "offline")
+        self.publisher.mkdir()
+        self.hub_says("keys", "init", "--out", offline, *where)
+        public = self.hub_says("keys", "new", str(key))["public"]
+        self.hub_says("keys", "delegate", "vision", public, "--paths", "small-window", "--keys", offline, *where)
 
     def _enrol(self, gateway: Gateway) -> None:
         folder = gateway.data / "identity"
