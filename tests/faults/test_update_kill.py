@@ -7,7 +7,7 @@ import pytest
 from tests.edge_agent.updates.releases import Site, good, other_normalisation, placed_digest, release
 from tests.gateways import READY, until
 
-ROUNDS = [pytest.param(3, 11, id="3 kills"), pytest.param(25, 12, id="25 kills", marks=pytest.mark.slow)]
+ROUNDS = [(3, 11), (25, 12)]
 
 
 def run_and_kill(site: Site, rng: random.Random) -> None:
@@ -25,6 +25,7 @@ def ends(site: Site) -> list[tuple[str, str, str]]:
     return [each for each in site.steps() if each[0] in ("kept", "refused", "returned")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kills", "seed"), ROUNDS)
 def test_a_killed_update_leaves_a_model_that_was_named_and_ends(tmp_path: Path, kills: int, seed: int) -> None:
     """

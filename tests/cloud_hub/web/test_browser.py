@@ -93,7 +93,7 @@ def visit(engine: Browser, server: WebServer) -> Iterator[Callable[..., Visit]]:
         context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_every_page_is_whole_and_legible(visit: Callable[..., Visit], floor: Floor, works: Works, scheme: str) -> None:
     """In both colour schemes: no error in the console, no request past loopback, every text at 4.5 to 1 or better."""
     a_day(floor)

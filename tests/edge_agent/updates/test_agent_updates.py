@@ -55,6 +55,7 @@ def test_a_release_that_judges_otherwise_here_is_refused(site: Site) -> None:
     assert site.digests() == [placed_digest(site.gateway)]
 
 
+@pytest.mark.slow
 def test_with_no_slot_that_loads_the_placed_bundle_judges_until_it_is_healed(site: Site) -> None:
     """The disk damaged the file that both slots share: the line judges, and the release is fetched and proved anew."""
     made = good("1.1.0")
