@@ -14,8 +14,12 @@ NAME = "hub"
 SITE = "demonstration"
 START_S = 30
 ANSWER_S = 20
-ROLLOUT = ("--min-verdicts", "40", "--deadline", "60s", "--on-failure", "stop", "--reason", "the demonstration")
-"""Two seconds of parts are a proof here; a factory takes more, and has more time."""
+ROLLOUT = (
+    *("--min-verdicts", "40", "--max-uninspected", "30", "--deadline", "60s"),
+    *("--on-failure", "stop", "--reason", "the demonstration"),
+)
+"""Two seconds of parts are a proof here; a factory takes more, and has more time. A machine that is too busy for three
+lines leaves parts uninspected whatever the model: that alone is no failure of the day."""
 
 
 class Hub:

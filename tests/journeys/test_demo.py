@@ -75,6 +75,21 @@ def test_drift_shows_where_the_light_fell(played: tuple[int, str, dict[str, Any]
     assert {gateway for gateway, _ in drifting} == {"press-2"}
 
 
+def test_every_release_has_the_end_it_deserves(played: tuple[int, str, dict[str, Any]]) -> None:
+    """The good one is updated on both presses; the others are refused, each under its own name, or never offered."""
+    _, _, summary = played
+
+    ends = [(each["version"], each["gateway"], each["outcome"]) for each in summary["updates"]]
+    names = [each["reason"].partition(":")[0] for each in summary["updates"] if each["outcome"] == "refused"]
+    assert ends[:4] == [
+        ("1.1.0", "press-1", "updated"),
+        ("1.1.0", "press-2", "updated"),
+        ("1.2.0", "press-1", "refused"),
+        ("1.2.0", "press-2", "waiting"),
+    ]
+    assert names == ["SelfTestFailed", "Tampered", "NotTrusted", "Stale", "BelowFloor"]
+
+
 def test_defects_are_caught(played: tuple[int, str, dict[str, Any]]) -> None:
     """Of what was inspected most defects are caught, and few good parts are rejected where the light did not fall."""
     _, _, summary = played
