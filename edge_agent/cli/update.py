@@ -71,7 +71,7 @@ def history(config_file: Path, pipeline: str, limit: int, *, as_json: bool) -> N
 @place.option
 @as_json
 def rollback(config_file: Path, pipeline: str, reason: str, *, as_json: bool) -> None:
-    """Put the model before this one back on PIPELINE. The present one is refused until the hub names another."""
+    """Put the model before this one back on PIPELINE. The present one is refused until the hub offers it anew."""
     from edge_agent.updates import requests
 
     settings = place.load(config_file)

@@ -4,7 +4,7 @@ The row of a pipeline is committed before its model changes: after a cut the row
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from edge_agent.store import Connection, Store, fetch
@@ -47,10 +47,11 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a digest is not run."""
+    """Why a digest is not run. `rollout` is the one that offered it: when another offers it, it is tried again."""
 
     refusal: Refusal
     detail: str
+    rollout: str = field(default="", compare=False)
 
 
 class Ledger:
@@ -113,10 +114,14 @@ class Ledger:
 
     def refused(self, pipeline: str) -> dict[str, Problem]:
         """What is not to be run there, by digest."""
-        sql = "SELECT digest, refusal, detail FROM refused WHERE pipeline = ?"
+        sql = (
+            "SELECT digest, refusal, detail, coalesce((SELECT rollout FROM updates u WHERE u.pipeline = r.pipeline"
+            " AND u.digest = r.digest AND u.refusal <> '' ORDER BY id DESC LIMIT 1), '') FROM refused r"
+            " WHERE pipeline = ?"
+        )
         with self._store.reading() as connection:
             rows = fetch(connection, sql, (pipeline,))
-        return {digest: Problem(Refusal(refusal), detail) for digest, refusal, detail in rows}
+        return {digest: Problem(Refusal(refusal), detail, rollout) for digest, refusal, detail, rollout in rows}
 
     def note(self, *notes: Update) -> None:
         """Add to the history, and let go of what is older than `KEEP_ROWS` steps.

@@ -49,11 +49,15 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where the update of one pipeline stands. `running` and `previous` are digests; `step` is what was last said."""
+    """Where the update of one pipeline stands. `running` and `previous` are digests; `step` is what was last said.
+
+    `rollout` is the one that brought what runs.
+    """
 
     phase: Phase = Phase.IDLE
     running: str = ""
     previous: str = ""
+    rollout: str = ""
     wanted: Wanted | None = None
     refused: Mapping[str, Problem] = field(default_factory=dict)
     step: str = ""
@@ -159,9 +163,12 @@ def advance(state: State, event: Event) -> Result:
 
 
 def _start(state: State, wanted: Wanted) -> Result:
+    """What was refused stays refused until somebody offers it anew: another rollout, or another attempt of one."""
     known = state.refused.get(wanted.digest)
+    is_offered_anew = known is not None and known.rollout != wanted.rollout
+    known = None if is_offered_anew else known
     fresh = replace(state, phase=Phase.IDLE, wanted=wanted, problem=known, tries=0, ending=None)
-    forgive = Do(Command.FORGIVE, wanted)
+    forgive = Do(Command.FORGIVE, None if is_offered_anew else wanted)
     if wanted.digest == state.running:
         met = replace(fresh, wanted=None, problem=None, refused={}, step=state.step if state.wanted is None else "")
         return met, (forgive,) if state.refused else ()
@@ -232,6 +239,7 @@ def _loaded(state: State, _event: Done) -> Result:
         phase=Phase.PROBATION,
         running=wanted.digest if wanted is not None else "",
         previous=state.running,
+        rollout=wanted.rollout if wanted is not None else "",
         wanted=None,
         step=Step.PROBATION,
         problem=None,
@@ -251,7 +259,9 @@ def _failed(state: State, event: Failed) -> Result:
         is_new = state.problem is None or state.problem.refusal is not problem.refusal
         note = Do(Command.NOTE, state.wanted, Step.WANTED, problem)
         return replace(waiting, step=Step.WANTED), (*((note,) if is_new else ()), Do(Command.CANCEL))
-    refused = {**state.refused, **({state.wanted.digest: problem} if state.wanted is not None else {})}
+    refused = dict(state.refused)
+    if state.wanted is not None:
+        refused[state.wanted.digest] = replace(problem, rollout=state.wanted.rollout)
     after = replace(state, phase=Phase.IDLE, step=Step.REFUSED, problem=problem, refused=refused)
     return after, (Do(Command.REFUSE, state.wanted, Step.REFUSED, problem), Do(Command.CANCEL))
 
@@ -289,12 +299,15 @@ def _give_back(state: State, ending: Ending) -> Result:
 
 def _returned(state: State, _event: Done) -> Result:
     ending = state.ending or Ending()
-    refused = {**state.refused, **({state.running: ending.problem} if ending.problem is not None else {})}
+    refused = dict(state.refused)
+    if ending.problem is not None:
+        refused[state.running] = replace(ending.problem, rollout=state.rollout)
     after = replace(
         state,
         phase=Phase.IDLE,
         running=state.previous,
         previous="",
+        rollout="",
         refused=refused,
         step=Step.RETURNED,
         problem=ending.problem,

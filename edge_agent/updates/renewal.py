@@ -136,6 +136,7 @@ class Renewal:
             state = replace(state, step=last.step, problem=problem)
         if self.row is None:
             return state
+        state = replace(state, rollout=self.row.rollout)
         if self.row.phase is Phase.PROBATION:
             self._begin_probation()
             state = replace(state, phase=machine.Phase.PROBATION)

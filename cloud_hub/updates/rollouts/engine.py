@@ -85,15 +85,21 @@ def _direct(connection: Connection, signer: PrivateKey, turn: _Turn, now_us: int
         try:
             with connection.begin_nested():
                 wanted = {name: _release(connection, target) for name, target in each.targets.items()}
-                director.assign(
-                    connection, signer, each.gateway, wanted, rollout=str(rollout.id), actor=actor, now_us=now_us
-                )
+                name = _offer(rollout, each)
+                director.assign(connection, signer, each.gateway, wanted, rollout=name, actor=actor, now_us=now_us)
         except HubError as error:
             if error.retry:
                 raise
             rollout, decision = _refused(rollout, each, str(error))
             refusals.append(decision)
     return rollout, refusals
+
+
+def _offer(rollout: Rollout, assign: Assign) -> str:
+    """What a gateway is told of who offers it the release: with another attempt it tries again what it has refused."""
+    mine = [each for each in rollout.members if each.gateway == assign.gateway and each.pipeline in assign.targets]
+    attempt = max((each.attempt for each in mine), default=1)
+    return str(rollout.id) if attempt <= 1 else f"{rollout.id}.{attempt}"
 
 
 def _release(connection: Connection, target: Target | None) -> Release | None:

@@ -198,7 +198,11 @@ def _latest(rollout: Rollout, member: Member, said: Sequence[tuple[int, Update]]
     """
     digest, number = rollout.plan.target.digest, str(rollout.id)
     fresh = [record for batch, record in said if batch > member.since]
-    named = [each for each in fresh if each.digest == digest or (not each.digest and each.rollout == number)]
+    named = [
+        each
+        for each in fresh
+        if each.digest == digest or (not each.digest and each.rollout.partition(".")[0] == number)
+    ]
     if named:
         last = named[-1]
         return last.step, Refused(last.step, last.refusal, last.detail) if _refuses(last.step, last.refusal) else None
@@ -259,7 +263,8 @@ def _overtaken(connection: Connection, rollout: Rollout, gateways: Sequence[str]
     found: dict[Key, int] = {}
     for chunk in _chunks(gateways):
         query = select(assignments.c.gateway, assignments.c.pipeline, assignments.c.rollout)
-        for gateway, pipeline, number in connection.execute(query.where(assignments.c.gateway.in_(chunk))):
+        for gateway, pipeline, offer in connection.execute(query.where(assignments.c.gateway.in_(chunk))):
+            number = offer.partition(".")[0]
             if number.isdecimal() and int(number) > rollout.id:
                 found[gateway, pipeline] = int(number)
     return found

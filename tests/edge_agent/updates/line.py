@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from edge_agent import settings
@@ -162,14 +163,14 @@ class Line:
         """The only one."""
         return self.updates._renewals["engine"]
 
-    def name(self, release: Release | UpdateRefused | None) -> None:
+    def name(self, release: Release | UpdateRefused | None, rollout: str = "r-1") -> None:
         """The director names this from now on."""
         if release is None:
             self.director.says = {}
         elif isinstance(release, UpdateRefused):
             self.director.says = {"engine": release}
         else:
-            self.director.says = {"engine": release.wanted}
+            self.director.says = {"engine": msgspec.structs.replace(release.wanted, rollout=rollout)}
         self.updates._is_begun = False
 
     def step(self) -> None:

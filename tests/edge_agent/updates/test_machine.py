@@ -2,6 +2,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from edge_agent.updates.ledger import Problem
 from edge_agent.updates.machine import (
@@ -32,6 +33,7 @@ def wanted(version: str) -> Wanted:
 
 
 OLD, NEW, NEXT = wanted("1.0.0"), wanted("1.1.0"), wanted("1.2.0")
+AGAIN = structs.replace(NEW, rollout="7.2")
 BAD = Problem(Refusal.SELF_TEST_FAILED, "normalise of hole.png")
 SHAKY = Problem(Refusal.UNSTABLE, "p99 900 ms")
 FULL = Problem(Refusal.OUT_OF_SPACE, "3 MB are missing")
@@ -55,6 +57,7 @@ ROWS: list[tuple[str, State, Event, Phase, list[str]]] = [
     ("a new name starts", IDLE, Named(NEW), Phase.MANIFEST, ["note wanted", "fetch-manifest"]),
     ("what runs is named", IDLE, Named(OLD), Phase.IDLE, []),
     ("what was refused is named", replace(IDLE, refused={NEW.digest: BAD}), Named(NEW), Phase.IDLE, []),
+    ("another attempt is made", REFUSED, Named(AGAIN), Phase.MANIFEST, ["forgive", "note wanted", "fetch-manifest"]),
     ("another name forgives", REFUSED, Named(NEXT), Phase.MANIFEST, ["forgive", "note wanted", "fetch-manifest"]),
     ("the running one forgives too", REFUSED, Named(OLD), Phase.IDLE, ["forgive"]),
     ("nothing is agreed", IDLE, Withheld(FLOOR), Phase.IDLE, ["note refused BelowFloor"]),
@@ -160,6 +163,18 @@ def test_a_return_remembers_only_what_was_bad() -> None:
     assert unstable.refused == {NEW.digest: SHAKY}
     assert (unstable.running, unstable.previous, unstable.problem) == (OLD.digest, "", SHAKY)
     assert preempted.refused == {}
+
+
+def test_a_refusal_is_of_the_rollout_that_offered_it() -> None:
+    """Refused or given back: while the same rollout names it, it is not tried again; by another attempt it is."""
+    offered = structs.replace(NEW, rollout="7")
+    refused, _ = advance(replace(LOADING, wanted=offered), Failed(BAD))
+    judging, _ = advance(replace(LOADING, wanted=offered), Done())
+    returned, _ = advance(*(advance(judging, Ruled(SHAKY))[0], Done()))
+
+    for state in (refused, returned):
+        assert advance(state, Named(offered))[0].phase is Phase.IDLE
+        assert advance(state, Named(AGAIN))[0].phase is Phase.MANIFEST
 
 
 def test_pauses_grow_up_to_a_limit() -> None:

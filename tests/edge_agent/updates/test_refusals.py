@@ -38,6 +38,26 @@ def test_a_file_that_is_another_is_tampered(tmp_path: Path) -> None:
         assert list((tmp_path / "objects").iterdir()) == []
 
 
+def test_what_was_refused_is_tried_again_when_it_is_offered_anew(tmp_path: Path) -> None:
+    """Also after a restart: the same rollout's word changes nothing, another attempt does, and what is good is kept."""
+    made = good("1.1.0")
+    with line_of(tmp_path, made) as line:
+        line.block = other_bytes
+        line.name(made, "7")
+        line.run(said("refused Tampered"))
+    with line_of(tmp_path, made) as line:
+        line.name(made, "7")
+        for _ in range(10):
+            line.step()
+        before = line.steps()
+        line.name(made, "7.2")
+        line.run(said("kept"))
+
+        assert before == []
+        assert line.pipeline.model.digest == made.digest
+        assert line.ledger.refused("engine") == {}
+
+
 def test_blocks_that_nobody_asked_for_are_nothing(tmp_path: Path) -> None:
     """Blocks of other objects, of another total, beyond the end, twice: the file comes out right."""
     made = good("1.1.0")

@@ -242,6 +242,8 @@ def test_resume_after_a_failure_retries_the_failed_wave(works: Works) -> None:
     works.look()
 
     assert (again.members[0].attempt, again.members[0].state, works.assigned("press-2") != {}) == (2, "assigned", True)
+    # Another attempt has another name: a gateway that refused the release tries it once more.
+    assert works.assigned("press-1")["seal"].rollout == "1.2"
     assert works.states() == {"press-1": "updated", "press-2": "assigned"}
 
 
