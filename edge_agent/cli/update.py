@@ -104,8 +104,8 @@ def _status(settings: Config, pipeline: str) -> dict[str, Any]:
     row |= {"step": "", "wanted": "", "refusal": "", "detail": "", "hint": "", "actor": ""}
     if last is not None:
         row |= {name: last[name] for name in ("step", "refusal", "detail", "actor")}
-        if last["digest"] != row["digest"]:
-            row["wanted"] = f"{last['bundle']} {last['version']}".strip()
+        if last["digest"][:12] != row["digest"]:
+            row["wanted"] = f"{last['bundle']} {last['version']}".strip() or "a release"
         row["hint"] = _cure(last["refusal"])
     return row
 

@@ -170,13 +170,21 @@ def _start(state: State, wanted: Wanted) -> Result:
     fresh = replace(state, phase=Phase.IDLE, wanted=wanted, problem=known, tries=0, ending=None)
     forgive = Do(Command.FORGIVE, None if is_offered_anew else wanted)
     if wanted.digest == state.running:
-        met = replace(fresh, wanted=None, problem=None, refused={}, step=state.step if state.wanted is None else "")
-        return met, (forgive,) if state.refused else ()
+        return _met(replace(fresh, wanted=None, problem=None, refused={}), state, Do(Command.FORGIVE, wanted))
     if known is not None:
         return replace(fresh, step=state.step or Step.REFUSED), ()
     note = Do(Command.NOTE, wanted, Step.WANTED)
     state = replace(fresh, phase=Phase.MANIFEST, step=Step.WANTED, refused={})
     return state, (*((forgive,) if fresh.refused else ()), note, Do(Command.FETCH_MANIFEST, wanted))
+
+
+def _met(met: State, before: State, forgive: Do) -> Result:
+    """What runs is what should run. Where it was not so, the history says that it is over."""
+    forgives = (forgive,) if before.refused else ()
+    if before.problem is None:
+        return replace(met, step=before.step if before.wanted is None else ""), forgives
+    note = Do(Command.NOTE, forgive.wanted, Step.KEPT, detail="what runs is what the hub names")
+    return replace(met, step=Step.KEPT), (*forgives, note)
 
 
 def _named(state: State, event: Named) -> Result:

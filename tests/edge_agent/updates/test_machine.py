@@ -59,7 +59,7 @@ ROWS: list[tuple[str, State, Event, Phase, list[str]]] = [
     ("what was refused is named", replace(IDLE, refused={NEW.digest: BAD}), Named(NEW), Phase.IDLE, []),
     ("another attempt is made", REFUSED, Named(AGAIN), Phase.MANIFEST, ["forgive", "note wanted", "fetch-manifest"]),
     ("another name forgives", REFUSED, Named(NEXT), Phase.MANIFEST, ["forgive", "note wanted", "fetch-manifest"]),
-    ("the running one forgives too", REFUSED, Named(OLD), Phase.IDLE, ["forgive"]),
+    ("the running one forgives too", REFUSED, Named(OLD), Phase.IDLE, ["forgive", "note kept"]),
     ("nothing is agreed", IDLE, Withheld(FLOOR), Phase.IDLE, ["note refused BelowFloor"]),
     ("one set overtook the other", IDLE, Withheld(LATE), Phase.IDLE, []),
     ("nothing is agreed any more", FILES, Withheld(FLOOR), Phase.IDLE, ["cancel", "note refused BelowFloor"]),
