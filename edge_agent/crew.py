@@ -23,7 +23,7 @@ class Crew:
     def start(self, watch: str, name: str, work: Callable[[], None], *, nice: int = 0) -> None:
         """Begin `work` on a thread called `name`, one of those that `join(watch)` waits for.
 
-        `nice`: how far it gives way to the others when processors are short, as `nice` of the shell.
+        `nice`: how much further than the process it gives way when processors are short, as `nice` of the shell.
         """
 
         def guarded() -> None:
@@ -57,6 +57,7 @@ class Crew:
 
 
 def yield_to_others(nice: int) -> None:
-    """Let the calling thread, and no other, give way so far. Where threads have no priority of their own: nothing."""
+    """Let the calling thread, and no other, give way so much further. Where threads have no priority: nothing."""
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+        # From where the process stands: an absolute number would overtake the others where it was started as nice.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + nice)

@@ -33,7 +33,8 @@ class Loading:
 
     def _load(self) -> None:
         with suppress(OSError):  # of Linux: a thread has a priority of its own, and takes it along when it ends
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + NICE)
         try:
             self.model = Model.load(self._slot, variant=self._variant or None, cache=self._cache)
         except InferenceError as error:
