@@ -12,12 +12,44 @@ from edge_protocol.codes import Reason, Verdict
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A place in the source picture: its outline [n, 2] as x and y in pixels, its area, and the highest value in it.
+
+    `area` is in mm² where the contract knows the scale, else in pixels.
+    """
+
+    outline: npt.NDArray[np.int32]
+    area: float
+    peak: float
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A thing in the source picture: left, top, right and bottom in pixels, and the zones whose rule it breaks."""
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+    zones: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model says of one tensor, before any threshold: a score, higher is worse, and a heatmap [h, w] if any."""
+    """What a model says of one sample, before any threshold. `score`: higher is worse. The rest is there by task.
+
+    `heatmap` [h, w] of anomaly or segmentation, `regions` and `detections` in the source picture, `label` the most
+    likely class, `value` with `unit` of a regression, `parts` what each feature adds to the score.
+    """
 
     score: float
     heatmap: npt.NDArray[np.float32] | None = None
     label: str = ""
+    regions: tuple[Region, ...] = ()
+    detections: tuple[Detection, ...] = ()
+    value: float | None = None
+    unit: str = ""
+    parts: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +67,4 @@ class Judgement:
     score: float | None
     latency_us: int
     signals: Mapping[str, float] = field(default_factory=dict)
-    heatmap: npt.NDArray[np.float32] | None = None
+    prediction: Prediction | None = None

@@ -33,11 +33,23 @@ class Reason(IntEnum):
     WRONG_SHAPE = 103
     NOT_FINITE = 104
     SOURCE_FAULT = 105
+    GLARE = 106
+    BLUR = 107
+    COLOUR_SHIFT = 108
+    MISPLACED = 109
+    DUPLICATE = 110
+    STUCK = 111
+    CLIPPED = 112
+    DEAD = 113
+    GAP = 114
+    TIME_WENT_BACK = 115
     OVERLOAD = 200
     LATE = 201
     NO_MODEL = 202
     ENGINE_FAULT = 203
     INTERRUPTED = 204
+    SKIPPED = 205
+    QUARANTINED = 206
 
 
 class Stream(StrEnum):

@@ -176,10 +176,10 @@ def test_every_config_key_is_documented() -> None:
     """The agent's README has each key of its TOML in the row of a table."""
     if not (ROOT / "edge_agent/README.md").exists():
         pytest.skip("edge_agent/README.md is not written yet")
-    settings = ast.parse((ROOT / "edge_agent/settings.py").read_text())
+    tables = [ast.parse(path.read_text()) for path in (ROOT / "edge_agent/settings").glob("*.py")]
     keys = {
         field.target.id
-        for table in ast.walk(settings)
+        for table in (node for module in tables for node in ast.walk(module))
         if isinstance(table, ast.ClassDef)
         for field in table.body
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)

@@ -125,7 +125,7 @@ class Pipeline:
 
     def _judge(self, item: _Item) -> Judgement:
         model = item.lane.model
-        verdict, reason, score, signals, heatmap = Verdict.UNINSPECTED, item.reason, None, item.signals, None
+        verdict, reason, score, signals, prediction = Verdict.UNINSPECTED, item.reason, None, item.signals, None
         if item.tensor is not None and self._is_late(item.trigger):
             reason = Reason.LATE
         elif item.tensor is not None:
@@ -133,7 +133,7 @@ class Pipeline:
             try:
                 prediction = model.predict(item.tensor)
                 verdict, reason = model.verdict(prediction)
-                score, heatmap = prediction.score, prediction.heatmap
+                score = prediction.score
                 signals = {**signals, "score": score}
             except InferenceError as error:
                 reason = error.reason
@@ -149,7 +149,7 @@ class Pipeline:
             score=score,
             latency_us=self._clock.mono_us() - item.trigger.mono_us,
             signals={} if verdict is Verdict.UNINSPECTED else signals,
-            heatmap=heatmap,
+            prediction=prediction,
         )
 
     def _is_late(self, trigger: Trigger) -> bool:

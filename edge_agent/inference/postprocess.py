@@ -42,7 +42,7 @@ def verdict(prediction: Prediction, point: OperatingPoint) -> tuple[Verdict, Rea
 
 def output_names(contract: OutputContract) -> tuple[str, ...]:
     """The outputs that the graph must have."""
-    return (contract.map, contract.score) if isinstance(contract, AnomalyOutput) else (contract.probabilities,)
+    return tuple(filter(None, _NAMES[type(contract)](contract)))
 
 
 def _predict_anomaly(contract: AnomalyOutput, outputs: Outputs) -> Prediction:
@@ -52,11 +52,16 @@ def _predict_anomaly(contract: AnomalyOutput, outputs: Outputs) -> Prediction:
 
 def _predict_class(contract: ClassOutput, outputs: Outputs) -> Prediction:
     probabilities = outputs[contract.probabilities].reshape(len(contract.classes))
-    score = float(probabilities[contract.classes.index(contract.anomalous)])
+    score = float(sum(probabilities[contract.classes.index(name)] for name in contract.anomalous))
     return Prediction(score, label=contract.classes[int(probabilities.argmax())])
 
 
 _PREDICT: dict[type, Callable[[Any, Outputs], Prediction]] = {
     AnomalyOutput: _predict_anomaly,
     ClassOutput: _predict_class,
+}
+
+_NAMES: dict[type, Callable[[Any], tuple[str, ...]]] = {
+    AnomalyOutput: lambda contract: (contract.map, contract.score),
+    ClassOutput: lambda contract: (contract.probabilities,),
 }

@@ -50,7 +50,7 @@ class Preprocessor(Protocol):
 
 def make_preprocessor(contract: InputContract) -> Preprocessor:
     """The preprocessor of a contract."""
-    return ImagePreprocessor(contract) if isinstance(contract, ImageInput) else WindowPreprocessor(contract)
+    return _PREPROCESSORS[type(contract)](contract)
 
 
 class ImagePreprocessor:
@@ -150,3 +150,9 @@ def _make_tables(contract: ImageInput) -> list[npt.NDArray[np.float32]]:
     """Per channel the 256 values a grey level can become: rounded once, the same on every machine."""
     levels = np.arange(256, dtype=np.float64)
     return [((levels - m) / s).astype(np.float32) for m, s in zip(contract.mean, contract.std, strict=True)]
+
+
+_PREPROCESSORS: dict[type, Callable[[Any], Preprocessor]] = {
+    ImageInput: ImagePreprocessor,
+    WindowInput: WindowPreprocessor,
+}

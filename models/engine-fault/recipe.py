@@ -132,7 +132,7 @@ def draft(
         version=card["version"],
         task="window-classification",
         input=contract,
-        output=ClassOutput(classes=CLASSES, anomalous="fault"),
+        output=ClassOutput(classes=CLASSES, anomalous=("fault",)),
         operating_point=point,
         variants=(Variant(name="fp32", file="fp32.onnx"),),
         files={},

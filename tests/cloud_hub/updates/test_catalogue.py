@@ -31,7 +31,7 @@ def write_bundle(folder: Path, version: str = "1.0.0", *, threshold: float = 0.5
     manifest = Manifest(
         schema=1, name="engine-fault", version=version, task="window-classification",
         input=WindowInput(tensor="x", length=500, rate_hz=1000.0),
-        output=ClassOutput(classes=("ok", "fault"), anomalous="fault"),
+        output=ClassOutput(classes=("ok", "fault"), anomalous=("fault",)),
         operating_point=OperatingPoint(accept=threshold, reject=threshold),
         variants=(Variant(name="fp32", file="model.onnx"),), reference="reference.json", card="card.md",
         files={name: File(hashlib.sha256(raw).hexdigest(), len(raw)) for name, raw in contents.items()},

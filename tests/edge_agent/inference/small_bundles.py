@@ -93,7 +93,7 @@ def window_manifest(**changes: object) -> Manifest:
         version="1.0.0",
         task="window-classification",
         input=WindowInput(tensor="features", length=LENGTH, rate_hz=100.0, bands=BANDS),
-        output=ClassOutput(classes=("good", "fault"), anomalous="fault"),
+        output=ClassOutput(classes=("good", "fault"), anomalous=("fault",)),
         operating_point=OperatingPoint(accept=0.4, reject=0.6),
         variants=FP32,
         files={},

@@ -7,7 +7,7 @@ from edge_agent.judgement import Prediction
 from edge_protocol.bundle import AnomalyOutput, ClassOutput, OperatingPoint
 from edge_protocol.codes import Reason, Verdict
 
-CLASSES = ClassOutput(classes=("good", "worn", "fault"), anomalous="fault")
+CLASSES = ClassOutput(classes=("good", "worn", "fault"), anomalous=("fault",))
 POINT = OperatingPoint(accept=0.4, reject=0.6)
 
 
