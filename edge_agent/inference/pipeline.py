@@ -5,6 +5,7 @@ Never records and never talks to the line: it hands each judgement to `emit`.
 """
 
 import queue
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -24,6 +25,8 @@ BUFFERS = 4
 
 Guard: TypeAlias = Callable[[npt.NDArray[Any], bool], Reason]
 Observe: TypeAlias = Callable[[str, float], None]
+Answer: TypeAlias = Callable[[Mapping[str, npt.NDArray[Any]] | InferenceError], None]
+"""What is told of a probe: the outputs, or why there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,15 @@ class _Item:
     signals: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """A tensor whose answer is known, for the live engine in its turn between two parts. Nothing of it is emitted."""
+
+    model: Model
+    tensor: npt.NDArray[Any]
+    answer: Answer
+
+
 class Pipeline:
     """One model at one place of the line. `admit` and `refuse` belong to one thread, `step` to another."""
 
@@ -66,7 +78,9 @@ class Pipeline:
         self._deadline_us = round(deadline_ms * 1000)
         self._observe = observe
         self._lane = _make_lane(model, guard)
-        self._items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._items: queue.SimpleQueue[_Item | _Probe] = queue.SimpleQueue()
+        self._distrusted: Model | None = None
+        self._changing = threading.Lock()
 
     @property
     def model(self) -> Model:
@@ -78,13 +92,37 @@ class Pipeline:
 
         `guard` is the one that suits its contract; without it the present one stays.
         """
-        self._lane = _make_lane(model, guard or self._lane.guard)
+        with self._changing:
+            self._lane = _make_lane(model, guard or self._lane.guard)
+
+    def replace(self, before: Model, model: Model, guard: Guard) -> bool:
+        """Swap if `before` still judges; whether it did."""
+        with self._changing:
+            if self._lane.model is not before:
+                return False
+            self._lane = _make_lane(model, guard)
+        return True
+
+    def quarantine(self, model: Model) -> None:
+        """What `model` would judge from now on is UNINSPECTED, also what is under way; another model judges as ever."""
+        self._distrusted = model
+
+    def release(self) -> None:
+        """Trust every model again."""
+        self._distrusted = None
+
+    def probe(self, model: Model, tensor: npt.NDArray[Any], answer: Answer) -> None:
+        """Have `model` run a tensor of its own in its turn, on the judging thread; `answer` hears of it there."""
+        self._items.put(_Probe(model, tensor, answer))
 
     def admit(self, trigger: Trigger, sample: Sample) -> None:
         """Take a trigger with its sample. Blocks while all tensors are in use: an overloaded line waits, skips none."""
         lane = self._lane
         if sample.fault is not Reason.NONE:
             self._items.put(_Item(trigger, lane, None, sample.fault))
+            return
+        if lane.model is self._distrusted:
+            self._items.put(_Item(trigger, lane, None, Reason.QUARANTINED))
             return
         tensor = lane.free.get()
         try:
@@ -102,12 +140,15 @@ class Pipeline:
         self._items.put(_Item(trigger, self._lane, None, reason))
 
     def step(self, timeout_s: float) -> bool:
-        """Judge one admitted trigger; False when none came within `timeout_s`."""
+        """Judge one admitted trigger, or run one probe; False when none came within `timeout_s`."""
         try:
             item = self._items.get(timeout=timeout_s)
         except queue.Empty:
             return False
-        self._emit(self._judge(item))
+        if isinstance(item, _Probe):
+            _run_probe(item)
+        else:
+            self._emit(self._judge(item))
         return True
 
     def _prepare(self, lane: _Lane, sample: Sample, tensor: npt.NDArray[Any]) -> tuple[Reason, Mapping[str, float]]:
@@ -128,6 +169,8 @@ class Pipeline:
         verdict, reason, score, signals, prediction = Verdict.UNINSPECTED, item.reason, None, item.signals, None
         if item.tensor is not None and self._is_late(item.trigger):
             reason = Reason.LATE
+        elif item.tensor is not None and model is self._distrusted:
+            reason = Reason.QUARANTINED
         elif item.tensor is not None:
             started = perf_counter()
             try:
@@ -154,6 +197,14 @@ class Pipeline:
 
     def _is_late(self, trigger: Trigger) -> bool:
         return bool(self._deadline_us) and self._clock.mono_us() - trigger.mono_us > self._deadline_us
+
+
+def _run_probe(probe: _Probe) -> None:
+    try:
+        found: Mapping[str, npt.NDArray[Any]] | InferenceError = probe.model.run(probe.tensor)
+    except InferenceError as error:
+        found = error
+    probe.answer(found)
 
 
 def _make_lane(model: Model, guard: Guard) -> _Lane:
