@@ -39,7 +39,8 @@ class Prediction:
     """What a model says of one sample, before any threshold. `score`: higher is worse. The rest is there by task.
 
     `heatmap` [h, w] of anomaly or segmentation, `regions` and `detections` in the source picture, `label` the most
-    likely class, `value` with `unit` of a regression, `parts` what each feature adds to the score.
+    likely class, `value` with `unit` of a regression, `parts` what each feature adds to the score. `features` are
+    what a window became before the model, standardised, in the order of `feature_names`.
     """
 
     score: float
@@ -50,6 +51,7 @@ class Prediction:
     value: float | None = None
     unit: str = ""
     parts: npt.NDArray[np.float32] | None = None
+    features: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

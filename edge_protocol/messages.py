@@ -4,7 +4,7 @@ A message is MessagePack: a map with the fields' names. Fields are only ever add
 reader skips what it does not know. Times are UTC microseconds; `mono_us` counts from the machine's boot.
 """
 
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -37,6 +37,12 @@ Digest: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 BLOCK_BYTES = 64 * 1024
 MAX_WANT_BYTES = 16 * BLOCK_BYTES
+
+MAX_EXPLAINED = 32
+"""Things, places or features that one explanation names at most: the worst ones."""
+
+Box: TypeAlias = tuple[Finite, Finite, Finite, Finite]
+"""Left, top, right and bottom."""
 
 T = TypeVar("T")
 
@@ -294,6 +300,50 @@ class Metrics(Record, frozen=True, kw_only=True, tag="metrics"):
     values: dict[Text, float]
 
 
+class ExplainedDetection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A thing that was seen, its place in pixels of the source, and the zones whose rule it breaks."""
+
+    label: Text
+    score: Finite
+    box: Box
+    zones: Annotated[tuple[Text, ...], Meta(max_length=MAX_EXPLAINED)] = ()
+
+
+class ExplainedRegion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A place that was found: its area in mm² where the scale is known, else pixels, its highest value, and its box."""
+
+    area: Finite
+    peak: Finite
+    box: Box
+    label: Text = ""
+
+
+class ExplainedFeature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A feature or signal of a window: its value, and the percentile of the good ones that it lies beyond.
+
+    From 50 up: above so many per cent of the good ones; below 50: above at most so many. `part` is what it adds to the
+    score where the model tells.
+    """
+
+    name: Text
+    value: Finite
+    percentile: Annotated[float, Meta(ge=0, le=100)] | None = None
+    part: Finite | None = None
+
+
+class Explanation(Record, frozen=True, kw_only=True, tag="explanation"):
+    """Why a verdict is what it is, in numbers: what was seen where, and which features stand out most."""
+
+    epoch: Natural
+    trigger: Natural
+    pipeline: Text
+    label: Text = ""
+    score: Finite | None = None
+    detections: Annotated[tuple[ExplainedDetection, ...], Meta(max_length=MAX_EXPLAINED)] = ()
+    regions: Annotated[tuple[ExplainedRegion, ...], Meta(max_length=MAX_EXPLAINED)] = ()
+    reasons: Annotated[tuple[ExplainedFeature, ...], Meta(max_length=MAX_EXPLAINED)] = ()
+
+
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):
     """A record of a kind this version does not know, kept as it came."""
 
@@ -307,11 +357,10 @@ class _Kind(msgspec.Struct):
     kind: Name
 
 
-AnyRecord: TypeAlias = Gap | Started | Stopped | Uncertain | Fault | Label | Capture | Outcome | Update | Pane | Metrics
-KINDS: dict[str, type[Record]] = {
-    str(record.__struct_config__.tag): record
-    for record in (Gap, Started, Stopped, Uncertain, Fault, Label, Capture, Outcome, Update, Pane, Metrics)
-}
+AnyRecord: TypeAlias = (
+    Gap | Started | Stopped | Uncertain | Fault | Label | Capture | Outcome | Update | Pane | Metrics | Explanation
+)
+KINDS: dict[str, type[Record]] = {str(record.__struct_config__.tag): record for record in get_args(AnyRecord)}
 
 _encoder = msgspec.msgpack.Encoder()
 _records: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(AnyRecord)
