@@ -32,16 +32,25 @@ class Channel:
 
     data: bytes | npt.NDArray[np.uint8] | npt.NDArray[np.float64]
     mono_us: int
+    missing: int = 0
+    """Values that the source knows to be missing in this window; where they belong stands NaN or a filling."""
+
+    taken_us: int | None = None
+    """The source's own time of capture, from whatever beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a source gives for one trigger. `fault` says why there is nothing to judge, where there is nothing."""
+    """What a source gives for one trigger. `fault` says why there is nothing to judge, where there is nothing.
+
+    `number` is the source's own count of parts: a hole in it is parts that were lost; it may repeat or begin again.
+    """
 
     channels: Mapping[str, Channel] = field(default_factory=dict)
     part: str = ""
     product: str = ""
     lot: str = ""
+    number: int | None = None
     fault: Reason = Reason.NONE
     detail: str = ""
     replayed: bool = False

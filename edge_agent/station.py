@@ -107,7 +107,7 @@ class Station:
         if tick.missed:
             self._miss(tick, stop)
         if (trigger := self._take(tick.due_us, stop)) is not None:
-            self._admit(trigger)
+            self._admit(_named(trigger, tick))
         return True
 
     def answered(self, judgement: Judgement) -> None:
@@ -166,7 +166,7 @@ class Station:
             started = perf_counter()
             sample = self._sources[name].grab(trigger)
             grab_s = perf_counter() - started
-            named = _with_part(trigger, sample)
+            named = _named(trigger, sample)
             for pipeline in pipelines:
                 if pipeline.name in self._observe:
                     self._observe[pipeline.name]("grab", grab_s)
@@ -180,7 +180,10 @@ class Station:
         self._faults.tell(f"trigger {self.name}", "source-away", active=False)
 
 
-def _with_part(trigger: Trigger, sample: Sample) -> Trigger:
-    if not (sample.part or sample.product or sample.lot):
+def _named(trigger: Trigger, told: Tick | Sample) -> Trigger:
+    """The trigger with what the line calls its part; what it was called before stays where nothing is said."""
+    if not (told.part or told.product or told.lot):
         return trigger
-    return replace(trigger, part=sample.part, product=sample.product, lot=sample.lot)
+    return replace(
+        trigger, part=told.part or trigger.part, product=told.product or trigger.product, lot=told.lot or trigger.lot
+    )

@@ -18,10 +18,16 @@ WAIT_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A part is there since `due_us`. `missed` ticks before it found nobody asking; they are no triggers."""
+    """A part is there since `due_us`. `missed` ticks before it found nobody asking.
+
+    `part`, `product` and `lot` are what the line calls it, if it says so with the tick; a sample's own words go first.
+    """
 
     due_us: int
     missed: int = 0
+    part: str = ""
+    product: str = ""
+    lot: str = ""
 
 
 class Ticker(Protocol):

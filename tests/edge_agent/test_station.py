@@ -316,3 +316,15 @@ def _with(judgement: Judgement, verdict: Verdict, n: int | None = None) -> Judge
     trigger = judgement.trigger
     own = Trigger(trigger.epoch, n or trigger.n, trigger.at_us, trigger.mono_us)
     return Judgement(own, judgement.pipeline, judgement.context, verdict, Reason.NONE, None, 1)
+
+
+def test_a_part_is_called_what_the_line_calls_it(place: Place) -> None:
+    """A tick may name part, product and lot; what the sample says of itself goes first, the rest stays."""
+    place.source.samples = [window(1), window(2, part="P-7")]
+    for _ in range(2):
+        place.ticks.ticks.append(Tick(place.clock.mono_us(), part="T-1", product="seal", lot="L9"))
+        place.step()
+
+    called = {(j.trigger.n, j.trigger.part, j.trigger.product, j.trigger.lot) for j in place.judged}
+
+    assert called == {(1, "T-1", "seal", "L9"), (2, "P-7", "seal", "L9")}
