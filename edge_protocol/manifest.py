@@ -47,11 +47,23 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     stages: dict[str, tuple[float, ...]] = {}
 
 
+class Trained(msgspec.Struct, frozen=True, kw_only=True):
+    """What the trainer's own framework says of a golden, by a path that is not the gateway's: of any variant.
+
+    `framework` names what computed it, with its version and what it was given.
+    """
+
+    score: float
+    tolerance: float
+    framework: str
+
+
 class Golden(msgspec.Struct, frozen=True, kw_only=True):
     """An input with known answers, raw as the source would deliver it: a picture's or a .npy window's bytes."""
 
     file: str
     expect: dict[str, Expectation]
+    trained: Trained | None = None
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,3 +199,5 @@ def _variant_problems(manifest: Manifest) -> Iterator[str]:
             yield f"goldens: {golden.file!r} expects something of a variant that is not there"
         if any(expectation.margin < 0 for expectation in golden.expect.values()):
             yield f"goldens: {golden.file!r} has a margin below zero"
+        if golden.trained is not None and golden.trained.tolerance < 0:
+            yield f"goldens: {golden.file!r} has a tolerance below zero"

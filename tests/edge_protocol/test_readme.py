@@ -51,6 +51,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "variant": bundle.Variant,
     "golden": bundle.Golden,
     "expectation": bundle.Expectation,
+    "trained": bundle.Trained,
     "licence": bundle.Licence,
     "budget": bundle.Budget,
     "reference": counters.Reference,
