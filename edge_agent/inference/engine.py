@@ -22,6 +22,9 @@ from edge_protocol.codes import Reason
 
 Array = npt.NDArray[Any]
 
+RUNTIME = f"onnxruntime {ort.__version__}"
+"""What runs the graphs here."""
+
 WARM_UP_RUNS = 3
 CACHED_MODELS = 16
 """Optimised models that are kept; the least recently written goes first."""
