@@ -41,10 +41,14 @@ class SignalReference(msgspec.Struct, frozen=True):
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """What a bundle's signals looked like on good parts. Its digest names it in every pane."""
+    """What a bundle's signals looked like on good parts. Its digest names it in every pane.
+
+    `features` are what the model itself looks at: nobody watches them for drift, reasons are told by them.
+    """
 
     signals: tuple[SignalReference, ...]
     schema: int = 1
+    features: tuple[SignalReference, ...] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         names = [signal.name for signal in self.signals]
@@ -58,8 +62,9 @@ class Reference(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical bytes, hex."""
-        return hashlib.sha256(self.canonical()).hexdigest()
+        """SHA-256 of the canonical bytes without the features, hex: it names the edges that are counted on."""
+        counted = msgspec.structs.replace(self, features=msgspec.UNSET)
+        return hashlib.sha256(counted.canonical()).hexdigest()
 
 
 def load_reference(raw: bytes) -> Reference:
@@ -96,6 +101,26 @@ def make_signal(name: str, values: npt.ArrayLike, bins: int = 16) -> SignalRefer
     if not edges.size:
         message = f"signal {name!r} has fewer than two distinct values: nothing to monitor"
         raise ValueError(message)
+    return SignalReference(name, tuple(edges.tolist()), tuple(count(edges, array).tolist()))
+
+
+TAILS = (0.001, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.999)
+
+
+def make_feature(name: str, values: npt.ArrayLike) -> SignalReference:
+    """A reference whose bins are narrow where reasons are told: in the tails, and beyond all of `values`.
+
+    Raises:
+        ValueError: fewer than two distinct finite values.
+    """
+    array = np.asarray(values, np.float64).ravel()
+    finite = array[np.isfinite(array)]
+    edges = np.unique(np.quantile(finite, [0, *TAILS, 1])) if finite.size else finite
+    if edges.size < 2:
+        message = f"feature {name!r} has fewer than two distinct values: nothing stands out from it"
+        raise ValueError(message)
+    # Above the largest one, not at it: who is as large as the largest is among the good ones.
+    edges[-1] = np.nextafter(edges[-1], np.inf)
     return SignalReference(name, tuple(edges.tolist()), tuple(count(edges, array).tolist()))
 
 

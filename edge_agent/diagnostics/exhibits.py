@@ -1,0 +1,182 @@
+"""Verdicts that want an explanation come in from the line, pictures, reasons and records of them go out, by a thread.
+
+`show` and `note` return at once: what this thread cannot keep up with loses its picture, never its numbers, and the
+exhibit says so. Where a bundle forbids captures, no picture is made.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.clock import Clock
+from edge_agent.diagnostics.case import Case
+from edge_agent.diagnostics.exhibit import WINDOWS, Exhibit
+from edge_agent.diagnostics.shelf import Shelf
+from edge_agent.diagnostics.windows import SLOT_BYTES, WindowRing
+from edge_agent.inference.model import Model
+from edge_agent.judgement import Judgement
+from edge_agent.sample import Sample
+from edge_protocol.bundle import WindowInput
+from edge_protocol.codes import Stream
+from edge_protocol.messages import AnyRecord
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 1000
+"""Verdicts whose explanation waits; what comes beyond these is counted and not explained."""
+
+MAX_PICTURES_BYTES = 16 * 1024 * 1024
+"""Of samples that wait to be drawn: two frames of 1080p as a camera gives them."""
+
+MAX_CASES = 8
+WINDOWS_SHARE = 4
+"""One part in so many of the budget is the latest windows'."""
+
+EXPIRE_S = 3600.0
+
+
+class Exhibits:
+    """The gateway's memory of why. `show` and `note` belong to any thread, `step` to one."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        budget_bytes: int,
+        model: Callable[[str], Model],
+        record: Callable[[Stream, AnyRecord], None],
+        clock: Clock,
+    ) -> None:
+        """`model` is what judges for a pipeline now. A budget of 0 keeps nothing on disk, and still tells the hub."""
+        self.unexplained = 0
+        self._folder = folder
+        self._budget_bytes = budget_bytes
+        self._model = model
+        self._record = record
+        self._clock = clock
+        self._cases: dict[tuple[bytes, bytes], Case] = {}
+        self._waiting: deque[tuple[Judgement, Sample | None, bool]] = deque()
+        self._pictures_bytes = 0
+        self._due = threading.Condition()
+        self._shelf: Shelf | None = None
+        self._ring: WindowRing | None = None
+        self._is_failing = False
+        self._next_expiry_us = 0
+
+    def show(self, judgement: Judgement, sample: Sample) -> None:
+        """Explain an NG or a REVIEW."""
+        size = _size_bytes(sample)
+        with self._due:
+            has_room = self._pictures_bytes + size <= MAX_PICTURES_BYTES or not self._pictures_bytes
+            if has_room:
+                self._pictures_bytes += size
+            self._put(judgement, sample if has_room else None, is_shown=True)
+
+    def note(self, judgements: Sequence[Judgement]) -> None:
+        """Remember the reasons of windows, whatever their verdict."""
+        windows = [each for each in judgements if each.prediction is not None and self._is_window(each)]
+        with self._due:
+            for judgement in windows:
+                self._put(judgement, None, is_shown=False)
+
+    def run(self, stop: threading.Event, idle_s: float = 0.5) -> None:
+        """Explain until `stop` is set and nothing waits."""
+        while self.step(idle_s) or not stop.is_set():
+            pass
+        if self._ring is not None:
+            self._ring.close()
+
+    def step(self, timeout_s: float) -> bool:
+        """Explain one verdict; False when none came within `timeout_s`."""
+        with self._due:
+            if not self._waiting:
+                self._due.wait(timeout_s)
+            if not self._waiting:
+                return False
+            judgement, sample, is_shown = self._waiting.popleft()
+        try:
+            self._explain(judgement, sample, is_shown=is_shown)
+        except Exception:  # an explanation must never stop the line
+            log.exception("trigger %d of %s could not be explained", judgement.trigger.n, judgement.pipeline)
+            self.unexplained += 1
+        finally:
+            if sample is not None:
+                with self._due:
+                    self._pictures_bytes -= _size_bytes(sample)
+        return True
+
+    def _put(self, judgement: Judgement, sample: Sample | None, *, is_shown: bool) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            self.unexplained += 1
+            return
+        self._waiting.append((judgement, sample, is_shown))
+        self._due.notify()
+
+    def _explain(self, judgement: Judgement, sample: Sample | None, *, is_shown: bool) -> None:
+        case = self._case(judgement)
+        if case is None:
+            self.unexplained += 1
+            return
+        exhibit, picture = case.explain(judgement), b""
+        if is_shown:
+            picture, why_not = case.draw(judgement, sample)
+            exhibit = msgspec.structs.replace(exhibit, no_picture=why_not)
+            self._record(Stream.CAPTURES, exhibit.explanation)
+        self._keep(exhibit, picture, is_shown=is_shown)
+
+    def _keep(self, exhibit: Exhibit, picture: bytes, *, is_shown: bool) -> None:
+        if not self._budget_bytes:
+            return
+        try:
+            if is_shown:
+                self._open_shelf().put(exhibit, picture)
+            else:
+                self._open_ring().put(exhibit)
+        except OSError as error:  # a full disk: verdicts go on, and so do explanations once there is room
+            if not self._is_failing:
+                log.warning("explanations cannot be kept: %s", error.strerror)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+
+    def _open_shelf(self) -> Shelf:
+        if self._shelf is None:
+            self._shelf = Shelf(self._folder, self._budget_bytes - self._budget_bytes // WINDOWS_SHARE)
+        now_us = self._clock.wall_us()
+        if now_us >= self._next_expiry_us:
+            self._shelf.expire(now_us)
+            self._next_expiry_us = now_us + round(EXPIRE_S * 1e6)
+        return self._shelf
+
+    def _open_ring(self) -> WindowRing:
+        self._open_shelf()
+        if self._ring is None:
+            self._ring = WindowRing(self._folder / WINDOWS, max(self._budget_bytes // WINDOWS_SHARE // SLOT_BYTES, 1))
+        return self._ring
+
+    def _is_window(self, judgement: Judgement) -> bool:
+        case = self._case(judgement)
+        return case is not None and isinstance(case.contract, WindowInput)
+
+    def _case(self, judgement: Judgement) -> Case | None:
+        """What is needed of the model that judged; it may have been exchanged since."""
+        key = (judgement.context.digest, judgement.context.operating_point)
+        with self._due:
+            if key not in self._cases:
+                model = self._model(judgement.pipeline)
+                context = model.context(judgement.pipeline)
+                if (context.digest, context.operating_point) != key:
+                    return None
+                while len(self._cases) >= MAX_CASES:
+                    self._cases.pop(next(iter(self._cases)))
+                self._cases[key] = Case(model.manifest, model.operating_point, model.reference)
+            return self._cases[key]
+
+
+def _size_bytes(sample: Sample) -> int:
+    sizes = (channel.data for channel in sample.channels.values())
+    return sum(len(data) if isinstance(data, bytes) else data.nbytes for data in sizes)
