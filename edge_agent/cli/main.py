@@ -13,6 +13,7 @@ from edge_agent.errors import AgentError
 VERBS = {
     "config": "check the configuration",
     "drift": "how far live signals are from their reference",
+    "explain": "why a verdict is what it is",
     "identity": "make this gateway's key and certificate request",
     "infer": "judge files with a bundle, as the line would",
     "models": "the bundles on this gateway and what runs",

@@ -60,13 +60,18 @@ class Store(Table, frozen=True, kw_only=True):
     commit_rows: Annotated[int, Meta(ge=1, le=5000, description="records that make a commit before that")] = 200
     keep_rows: Annotated[int, Meta(ge=0, description="received verdicts kept for local questions")] = 100_000
     keep_days: Annotated[int, Meta(ge=0, description="days they are kept at most")] = 30
+    exhibits_mb: Annotated[
+        int, Meta(ge=0, le=65_536, description="most that pictures and reasons of verdicts take beside it; 0: none")
+    ] = 64
 
 
 class Serving(Table, frozen=True, kw_only=True):
-    """Metrics, health and status over local HTTP."""
+    """What neighbours may ask over local HTTP."""
 
-    host: Annotated[str, Meta(description="address to listen on; whoever reaches it may read")] = "127.0.0.1"
+    host: Annotated[str, Meta(description="address to listen on; other than loopback only with a token")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="0: any free one, told in `data_dir`/serving.json")] = 0
+    socket: Annotated[Path | None, Meta(description="Unix socket to listen on as well, for the agent's group")] = None
+    token_file: Annotated[Path | None, Meta(description="file with the token that who asks by TCP must send")] = None
 
 
 class Monitoring(Table, frozen=True, kw_only=True):
@@ -76,6 +81,9 @@ class Monitoring(Table, frozen=True, kw_only=True):
         250
     )
     pane_s: Annotated[Positive, Meta(description="age at which it is closed with fewer")] = 300.0
+    heartbeat_s: Annotated[
+        Positive, Meta(description="time between two goldens that a live engine is asked between two parts")
+    ] = 300.0
 
 
 class Updates(Table, frozen=True, kw_only=True):
