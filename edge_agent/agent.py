@@ -1,7 +1,7 @@
 """The only file that sees all rooms: a configuration comes in, a running gateway goes out, and it ends in order.
 
 Threads: one for each trigger, one for each pipeline, one that tells the line, one that records, one that talks to the
-hub, one that renews the models. Never judges, records or sends itself.
+hub, one that renews the models, one that asks for goldens. Never judges, records or sends itself.
 """
 
 import gc
@@ -13,13 +13,14 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from time import monotonic
 
-from edge_agent import assembly, durable, identity, recovery, renewals
+from edge_agent import assembly, durable, heartbeats, identity, recovery, renewals
 from edge_agent.assembly import Surroundings
 from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.crew import Crew
 from edge_agent.delivery import Delivery
 from edge_agent.errors import RunError, StoreError
+from edge_agent.heartbeats import Heartbeats, Parts
 from edge_agent.inference import memory
 from edge_agent.inference.intake import Intake
 from edge_agent.inference.model import Model
@@ -88,6 +89,8 @@ class Agent:
             self._uplink = assembly.make_uplink(config, around, self._outbox, self._clock, self._report.state)
             about = renewals.Around(self._pipelines, self._want, self._begin, self._is_silent)
             self._updates = renewals.make_updates(config, self._store, self._ledger, self._clock, about)
+            parts = Parts(self._pipelines, self._store, self._faults, self._clock, self._begin, self._updates)
+            self._heartbeats = Heartbeats(config, parts)
             self._server = around.server
             undo.callback(self._server.close)
             self._closing = undo.pop_all()
@@ -100,6 +103,7 @@ class Agent:
         """
         for name, pipeline in self._pipelines.items():
             self._begin(name, pipeline.model)
+        self._heartbeats.begin()
         self._tell_address()
         # What is loaded now stays: the collector need not look at it while parts are judged.
         memory.release()
@@ -183,6 +187,7 @@ class Agent:
             start("send", "send", lambda: self._keep_sending(done))
         if self._updates is not None:
             start("update", "update", lambda: self._keep_updating(done))
+        start("ask", "ask", lambda: self._heartbeats.keep(quiet), nice=heartbeats.NICE)
         for station in self._stations:
             start("line", f"line-{station.name}", lambda station=station: station.run(line))  # type: ignore[misc]
         if self._store.check_needed:
@@ -210,6 +215,7 @@ class Agent:
         self._crew.join("line")
         quiet.set()
         self._crew.join("judge")
+        self._crew.join("ask")
         done.set()
         self._crew.join("record")
         self._crew.join("send")
@@ -316,7 +322,7 @@ class Agent:
         return Answers(
             metrics=self._metrics.render,
             live=dead,
-            ready=lambda: [*dead(), *self._faults.active()],
+            ready=lambda: [*dead(), *self._heartbeats.unready(), *self._faults.active()],
             status=lambda: self._report.status(self._faults.active()),
         )
 

@@ -92,9 +92,19 @@ CREATE TABLE updates (
 ) STRICT;
 """
 
+_CHECKS = """
+CREATE TABLE checks (
+    digest TEXT, variant TEXT, environment TEXT NOT NULL, at_us INTEGER NOT NULL, PRIMARY KEY (digest, variant)
+) STRICT, WITHOUT ROWID;
+"""
+
 _FIRST_STREAMS = ("events", "drift", "outcomes", "metrics", "captures")
 
-MIGRATIONS = (_TABLES + "".join(_RECORDS.replace("records", stream) for stream in _FIRST_STREAMS) + _VIEW, _UPDATES)
+MIGRATIONS = (
+    _TABLES + "".join(_RECORDS.replace("records", stream) for stream in _FIRST_STREAMS) + _VIEW,
+    _UPDATES,
+    _CHECKS,
+)
 
 WORDS = tuple(
     (kind, int(word), word.name) for kind, words in (("verdict", Verdict), ("reason", Reason)) for word in words

@@ -108,10 +108,11 @@ class Ruled:
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """Somebody at the gateway wants the model before this one."""
+    """Somebody at the gateway wants the model before this one, or the gateway itself: then there is no actor."""
 
     actor: str
     reason: str
+    refusal: Refusal = Refusal.OPERATOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +296,7 @@ def _ruled(state: State, event: Ruled) -> Result:
 def _ordered(state: State, event: Ordered) -> Result:
     if not state.previous:
         return state, ()
-    problem = Problem(Refusal.OPERATOR, event.reason)
+    problem = Problem(event.refusal, event.reason)
     after, _ = _give_back(state, Ending(problem, actor=event.actor))
     return after, (Do(Command.CANCEL),) if state.phase in _WORKING else ()
 

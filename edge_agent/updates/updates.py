@@ -73,7 +73,7 @@ class Standing:
 
 
 class Updates:
-    """All pipelines' updates. `on_message`, `on_connect`, `answered` and `standing` belong to any thread."""
+    """All pipelines' updates. `on_message`, `on_connect`, `answered`, `distrust`, `standing` belong to any thread."""
 
     def __init__(
         self,
@@ -98,6 +98,7 @@ class Updates:
         self._folder = folder
         self._renewals = {name: make_renewal(name, self._may_return) for name in pipelines}
         self._inbox: queue.Queue[tuple[str, bytes]] = queue.Queue(MAX_INBOX)
+        self._distrusted: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()
         self._arrived = threading.Event()
         self._is_new_connection = False
         self._seen: dict[str, tuple[str, int]] = {}
@@ -129,6 +130,17 @@ class Updates:
         probation = renewal.probation if renewal is not None else None
         if probation is not None:
             probation.add(judgement)
+
+    def distrust(self, pipeline: str, digest: str, reason: str) -> bool:
+        """The engine of `digest` gives wrong answers: go back to the model before it, for this reason, if there is one.
+
+        Belongs to any thread; what comes of it is seen in what the pipeline runs.
+        """
+        if not self._renewals[pipeline].state.previous:
+            return False
+        self._distrusted.put((pipeline, digest, reason))
+        self._arrived.set()
+        return True
 
     def standing(self, pipeline: str) -> Standing:
         """Where the update of a pipeline stands."""
@@ -174,6 +186,7 @@ class Updates:
             self._workshop.download.hurry()
         worked |= self._take_fetched_sets()
         worked |= self._workshop.download.step()
+        worked |= self._work_in_distrust()
         if now_us >= self._next_look_us:
             self._next_look_us = now_us + LOOK_US
             worked |= self._look_at_requests()
@@ -294,6 +307,15 @@ class Updates:
             else:
                 path.unlink(missing_ok=True)
                 worked = True
+        return worked
+
+    def _work_in_distrust(self) -> bool:
+        worked = False
+        while not self._distrusted.empty():
+            pipeline, digest, reason = self._distrusted.get_nowait()
+            renewal = self._renewals[pipeline]
+            if renewal.state.running == digest:
+                worked |= renewal.feed(Ordered("", reason, Refusal.SELF_TEST_FAILED))
         return worked
 
     def _note_refused(self, repository: str, refused: UpdateRefused) -> None:
