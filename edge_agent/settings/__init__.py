@@ -9,26 +9,41 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from edge_agent.settings.gateway import Gateway, Hub, Identity, Monitoring, Serving, Store, Updates
-from edge_agent.settings.outputs import FileOutput, MqttOutput, Output
+from edge_agent.settings.outputs import FileOutput, HttpOutput, MqttOutput, Output
 from edge_agent.settings.pipelines import Guard, Pipeline
-from edge_agent.settings.sources import FolderSource, ReplaySource, Source
+from edge_agent.settings.sources import (
+    CameraSource,
+    FolderSource,
+    MqttSource,
+    PushSource,
+    RecordedSource,
+    ReplaySource,
+    Source,
+    VideoSource,
+)
 from edge_agent.settings.table import BrokerUrl, Name, Positive, Table
-from edge_agent.settings.triggers import SourceTrigger, TimerTrigger, Trigger
+from edge_agent.settings.triggers import MqttTrigger, SourceTrigger, TimerTrigger, Trigger
 
 __all__ = [
     "BrokerUrl",
+    "CameraSource",
     "FileOutput",
     "FolderSource",
     "Gateway",
     "Guard",
+    "HttpOutput",
     "Hub",
     "Identity",
     "Monitoring",
     "MqttOutput",
+    "MqttSource",
+    "MqttTrigger",
     "Name",
     "Output",
     "Pipeline",
     "Positive",
+    "PushSource",
+    "RecordedSource",
     "ReplaySource",
     "Serving",
     "Source",
@@ -39,6 +54,7 @@ __all__ = [
     "TimerTrigger",
     "Trigger",
     "Updates",
+    "VideoSource",
 ]
 
 

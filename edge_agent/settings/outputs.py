@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
-from edge_agent.settings.table import BrokerUrl, Name, Positive, Table
+from edge_agent.settings.table import BrokerUrl, HttpUrl, Name, Positive, Table
 
 
 class FileOutput(Table, frozen=True, kw_only=True, tag="file", tag_field="kind"):
@@ -27,4 +27,24 @@ class MqttOutput(Table, frozen=True, kw_only=True, tag="mqtt", tag_field="kind")
     after_commit: Annotated[bool, Meta(description="tell the line only what is safe on disk")] = False
 
 
-Output: TypeAlias = FileOutput | MqttOutput
+class HttpOutput(Table, frozen=True, kw_only=True, tag="http", tag_field="kind"):
+    """A POST of JSON per verdict to a URL, in order, tried again until it is taken or too old."""
+
+    name: Annotated[Name, Meta(description="name of the output")]
+    url: Annotated[HttpUrl, Meta(description="where to: http:// or https://, without user and password")]
+    token_file: Annotated[Path | None, Meta(description="file with the token to show as `Authorization: Bearer`")] = (
+        None
+    )
+    ca_file: Annotated[Path | None, Meta(description="authority the server's certificate must come from, PEM")] = None
+    timeout_s: Annotated[Positive, Meta(description="longest an attempt may wait for the other side")] = 5.0
+    backoff_s: Annotated[Positive, Meta(description="longest pause between two attempts")] = 10.0
+    give_up_s: Annotated[
+        Positive, Meta(description="age at which a verdict is no longer tried; its outcome says so")
+    ] = 60.0
+    queue: Annotated[
+        int, Meta(ge=1, le=100_000, description="verdicts that may wait; beyond that the newest fails")
+    ] = 1000
+    after_commit: Annotated[bool, Meta(description="tell the line only what is safe on disk")] = False
+
+
+Output: TypeAlias = FileOutput | MqttOutput | HttpOutput

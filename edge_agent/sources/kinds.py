@@ -4,13 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from edge_agent import settings
+from edge_agent.sources.camera import CameraSource
 from edge_agent.sources.folder import FolderSource
 from edge_agent.sources.replay import ReplaySource
 from edge_agent.sources.source import Source
+from edge_agent.sources.video import VideoSource
 
 KINDS: dict[type[settings.Source], Callable[[Any], Source]] = {
     settings.FolderSource: FolderSource,
     settings.ReplaySource: ReplaySource,
+    settings.VideoSource: VideoSource,
+    settings.CameraSource: CameraSource,
 }
 
 

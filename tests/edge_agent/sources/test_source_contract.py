@@ -1,7 +1,8 @@
 """What every source must do, checked on each kind."""
 
+import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,20 +11,24 @@ import pytest
 import skimage
 
 from edge_agent import settings
-from edge_agent.sample import Trigger
+from edge_agent.sample import Sample, Trigger
+from edge_agent.sources.camera import CameraSource
 from edge_agent.sources.kinds import KINDS, make_source
 from edge_agent.sources.source import Source
 from edge_protocol.codes import Reason, Verdict
+from tests.edge_agent.sources.streams import Socket, eventually, frame, write_video
 
 S = 1_000_000
 
 
 @dataclass
 class Bench:
-    """A source with a way to take its data from it."""
+    """A source with a way to take its data from it, and one to let a part come at a time."""
 
     source: Source
     take_away: Callable[[], object]
+    feed: Callable[[int], object] = lambda _mono_us: None
+    close: Callable[[], object] = lambda: None
 
 
 def folder_bench(folder: Path) -> Bench:
@@ -50,15 +55,64 @@ def windows_bench(path: Path) -> Bench:
     return Bench(source, path.unlink)
 
 
-BENCHES = {"folder": folder_bench, "textures": textures_bench, "windows": windows_bench}
+def video_bench(path: Path) -> Bench:
+    """A video that is played over and over."""
+    film = write_video(path.with_suffix(".avi"), 4)
+    return Bench(make_source(settings.VideoSource(name="camera", path=film)), film.unlink)
+
+
+def camera_bench(_path: Path) -> Bench:
+    """A camera whose frames come when they are asked for."""
+    socket, now, shown = Socket(), Moment(), itertools.count()
+    table = settings.CameraSource(name="camera", url="0", backoff_s=0.01, fresh_ms=5000, silent_s=3600)
+
+    def feed(mono_us: int) -> None:
+        now.us = mono_us
+        socket.is_plugged.set()
+        socket.pictures.put(frame(next(shown)))
+
+    socket.is_plugged.set()
+    return Bench(CameraSource(table, socket.open, now), socket.is_plugged.clear, feed, socket.is_plugged.clear)
+
+
+class Moment:
+    """The time that a part came."""
+
+    us = 0
+
+    def __call__(self) -> int:
+        return self.us
+
+
+BENCHES = {
+    "folder": folder_bench,
+    "textures": textures_bench,
+    "windows": windows_bench,
+    "video": video_bench,
+    "camera": camera_bench,
+}
 
 
 @pytest.fixture(params=list(BENCHES.values()), ids=list(BENCHES))
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """An open source of each kind."""
     made: Bench = request.param(tmp_path / "data")
     made.source.open()
-    return made
+    yield made
+    made.close()
+    made.source.close()
+
+
+def fed(bench: Bench, n: int) -> Sample:
+    """The sample of the n-th trigger, its part there in time."""
+    bench.feed(n * S)
+    return bench.source.grab(trigger(n))
+
+
+def content(sample: Sample) -> object:
+    """What tells one part from another: its name, else what was seen of it."""
+    data = next(iter(sample.channels.values())).data
+    return sample.part or (data if isinstance(data, bytes) else data.tobytes())
 
 
 def trigger(n: int) -> Trigger:
@@ -68,27 +122,32 @@ def trigger(n: int) -> Trigger:
 
 def test_every_kind_is_under_contract() -> None:
     """No kind of source is left out of these tests."""
-    assert set(KINDS) == {settings.FolderSource, settings.ReplaySource}
+    under = {settings.FolderSource, settings.ReplaySource, settings.VideoSource, settings.CameraSource}
+
+    assert set(KINDS) == under
 
 
 def test_each_trigger_gets_its_own_part(bench: Bench) -> None:
     """Ten triggers are ten parts, each with one channel taken at the trigger's time."""
-    samples = [bench.source.grab(trigger(n)) for n in range(10)]
+    samples = [fed(bench, n) for n in range(10)]
 
-    assert len({sample.part for sample in samples}) == 10
-    assert [next(iter(s.channels.values())).mono_us for s in samples] == [n * S for n in range(10)]
     assert {sample.fault for sample in samples} == {Reason.NONE}
+    assert len({content(sample) for sample in samples}) == 10
+    assert [next(iter(s.channels.values())).mono_us for s in samples] == [n * S for n in range(10)]
 
 
 def test_a_source_says_whether_something_waits(bench: Bench) -> None:
     """What waits can be grabbed."""
-    assert bench.source.waiting(S)
+    bench.feed(S)
+
+    eventually(lambda: bench.source.waiting(S))
+
     assert bench.source.grab(trigger(2)).fault is Reason.NONE
 
 
 def test_grabbing_never_raises_when_the_data_has_gone(bench: Bench) -> None:
     """Whatever happens to the data, a trigger gets a sample: with what is still known, or with a fault."""
-    bench.source.grab(trigger(1))
+    fed(bench, 1)
     bench.take_away()
 
     samples = [bench.source.grab(trigger(n)) for n in range(2, 20)]
@@ -100,19 +159,30 @@ def test_grabbing_never_raises_when_the_data_has_gone(bench: Bench) -> None:
 def test_verdicts_may_come_late_and_in_any_order(bench: Bench, verdict: Verdict) -> None:
     """`done` follows the grabs in whatever order the pipelines answer, and for unknown triggers it is nothing."""
     for n in range(3):
-        bench.source.grab(trigger(n))
+        fed(bench, n)
 
     for n in (2, 0, 1, 99):
         bench.source.done(trigger(n), verdict)
 
-    assert bench.source.grab(trigger(4)).fault is Reason.NONE
+    assert fed(bench, 4).fault is Reason.NONE
 
 
 def test_a_source_can_be_closed_twice_and_opened_again(bench: Bench) -> None:
     """Reopening after a fault is the ordinary way back."""
+    bench.close()
     bench.source.close()
     bench.source.close()
 
     bench.source.open()
 
-    assert bench.source.grab(trigger(9)).fault is Reason.NONE
+    eventually(lambda: fed(bench, 9).fault is Reason.NONE)
+
+
+def test_what_was_given_does_not_change(bench: Bench) -> None:
+    """A sample's data stays as it was until its verdict is shown, whatever comes after it."""
+    first = fed(bench, 1)
+    before = content(first), bytes(next(iter(first.channels.values())).data)
+    for n in range(2, 6):
+        fed(bench, n)
+
+    assert (content(first), bytes(next(iter(first.channels.values())).data)) == before

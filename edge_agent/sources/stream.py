@@ -1,0 +1,144 @@
+"""A file, a device or a URL comes in, BGR frames go out one after the other. The only file that opens a VideoCapture.
+
+Never waits longer than it was told to, and never prints what a URL holds of secrets: OpenCV's and FFmpeg's words are
+shut off.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_agent.errors import SourceError
+from edge_agent.settings import CameraSource
+
+Picture: TypeAlias = npt.NDArray[np.uint8]
+
+_FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+"""Where OpenCV looks for the transport of RTSP: one for the whole process, so all cameras of a gateway share it."""
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+
+
+class Stream(Protocol):
+    """Frames of something that is open. `tests/edge_agent/sources/test_stream_contract.py` holds the contract.
+
+    - `read` answers with the next frame, or with None when there is none and none will come: open another.
+    - Each frame is an array of its own: what was read earlier does not change.
+    - One thread reads and closes; `close` may be called twice.
+    """
+
+    def read(self) -> Picture | None:
+        """The next frame [h, w, 3] in BGR; None at the end, and when the other side was silent for too long."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+OpenStream: TypeAlias = Callable[[], Stream]
+"""Opens a stream. Raises SourceError when it cannot be opened."""
+
+
+class Capture:
+    """A stream that OpenCV reads."""
+
+    def __init__(self, capture: cv2.VideoCapture) -> None:
+        self._capture = capture
+
+    def read(self) -> Picture | None:
+        """The next frame; None at the end, for whatever reason."""
+        try:
+            is_there, picture = self._capture.read()
+        except cv2.error:
+            return None
+        return np.asarray(picture, np.uint8) if is_there and picture.size else None
+
+    def close(self) -> None:
+        """Close the file, device or connection."""
+        self._capture.release()
+
+
+def open_file(path: Path) -> Stream:
+    """The frames of a video file.
+
+    Raises:
+        SourceError: it is not there, or is no video that can be read.
+    """
+    if not path.is_file():
+        message = f"there is no file {path}"
+        raise SourceError(message, "correct `path`")
+    # One thread: with more of them FFmpeg holds back as many frames as it has threads.
+    return _capture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1], str(path))
+
+
+def open_camera(settings: CameraSource) -> Stream:
+    """The frames of a camera, live.
+
+    Raises:
+        SourceError: it cannot be reached, is in use, refuses us, or its password's file cannot be read.
+    """
+    if "://" not in settings.url:
+        return _open_device(settings)
+    password = _read_secret(settings.password_file) if settings.password_file is not None else ""
+    wanted = [
+        (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(settings.open_s * 1000)),
+        (cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(settings.silent_s * 1000)),
+        (cv2.CAP_PROP_N_THREADS, 1),
+    ]
+    options = f"rtsp_transport;{settings.transport}"
+    if os.environ.get(_FFMPEG_OPTIONS) != options:
+        os.environ[_FFMPEG_OPTIONS] = options
+    url = _with_user(settings.url, settings.user, password)
+    return _capture(url, cv2.CAP_FFMPEG, [number for pair in wanted for number in pair], settings.url)
+
+
+def _open_device(settings: CameraSource) -> Stream:
+    name = settings.url if settings.url.startswith("/") else f"/dev/video{settings.url}"
+    if not Path(name).exists():
+        message = f"there is no device {name}"
+        raise SourceError(message, "is the camera plugged in? `ls /dev/video*` shows what is there")
+    wanted = [
+        (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*settings.pixels) if settings.pixels else 0),
+        (cv2.CAP_PROP_FRAME_WIDTH, settings.width),
+        (cv2.CAP_PROP_FRAME_HEIGHT, settings.height),
+        (cv2.CAP_PROP_FPS, round(settings.rate_hz)),
+    ]
+    return _capture(name, cv2.CAP_V4L2, [number for pair in wanted if pair[1] for number in pair], name)
+
+
+def _capture(what: str, backend: int, options: Sequence[int], shown: str) -> Stream:
+    try:
+        capture = cv2.VideoCapture(what, backend, options)
+    except cv2.error as error:
+        message = f"cannot open {shown}"
+        raise SourceError(message, _HINT) from error
+    if not capture.isOpened():
+        capture.release()
+        message = f"cannot open {shown}"
+        raise SourceError(message, _HINT)
+    return Capture(capture)
+
+
+_HINT = "look whether another program shows it, and at `url`, `user` and `password_file`, or `path`"
+
+
+def _with_user(url: str, user: str, password: str) -> str:
+    if not user:
+        return url
+    parts = urlsplit(url)
+    known = f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}"
+    return urlunsplit(parts._replace(netloc=known))
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"cannot read the password in {path}"
+        raise SourceError(message, "let the agent read the file; it holds the password and nothing else") from error
