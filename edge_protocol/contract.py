@@ -44,19 +44,26 @@ class Bearing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Vibration(msgspec.Struct, frozen=True, kw_only=True):
-    """What the `vibration` features are made of.
+    """What the `vibration` features are made of, in the order of `features.feature_names`.
 
     `shaft_hz` is the nominal speed, 0 where it is not known; `speed_channel` names the channel of a sample that holds
-    the measured one in hertz, and orders then follow it. `envelope_hz` is the band around the resonance.
+    the measured one in hertz, one value or many over the window, and orders then follow it. The means of the `context`
+    channels, as load or temperature, are features of their own names. `unit` is that of the window. `envelope_hz` is
+    the band around the resonance; without it each window takes the most impulsive of a few bands. `velocity_hz` is
+    where the velocity is integrated, and `zones` are its limits A/B, B/C and C/D in mm/s as a standard has them for
+    such a machine.
     """
 
     shaft_hz: float = 0.0
     speed_channel: str = ""
+    context: tuple[str, ...] = ()
+    unit: Literal["m/s2", "g", "mm/s"] = "m/s2"
     bearing: Bearing | None = None
     gear_teeth: int = 0
     bands: int = 24
     envelope_hz: tuple[float, float] | None = None
     velocity_hz: tuple[float, float] = (10.0, 1000.0)
+    zones: tuple[float, float, float] | None = None
 
 
 class WindowInput(msgspec.Struct, frozen=True, kw_only=True, tag="window", tag_field="kind"):

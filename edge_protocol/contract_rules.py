@@ -7,6 +7,7 @@ from typing import Any
 from edge_protocol.contract import (
     TASKS,
     AnomalyOutput,
+    Bearing,
     ClassOutput,
     Constant,
     DetectionOutput,
@@ -18,16 +19,19 @@ from edge_protocol.contract import (
     SegmentationOutput,
     State,
     TensorInput,
+    Vibration,
     WindowAnomalyOutput,
     WindowInput,
     Zone,
 )
+from edge_protocol.features import FIRST_BIN, feature_names, is_speed_known
 
 _MAX_PIXELS = 8192
 _MAX_WINDOW = 2**20
 _MAX_VALUES = 2**26
 """Of one tensor: a manifest must not ask a gateway for all of its memory."""
 
+_MAX_BANDS = 256
 _CORNERS = 3
 
 
@@ -79,18 +83,57 @@ def _image_problems(contract: ImageInput) -> Iterator[str]:
 
 
 def _window_problems(contract: WindowInput) -> Iterator[str]:
+    found = list(_shape_problems(contract)) or list(_vibration_problems(contract, contract.vibration))
+    if found:  # else the names of the features might be without end
+        yield from found
+        return
+    size = contract.length if contract.features == "raw" else len(feature_names(contract))
+    wanted = (0, size)
+    if len(contract.mean) not in wanted or len(contract.std) != len(contract.mean) or min(contract.std, default=1) <= 0:
+        yield f"input: mean and std need {size} values each or none, std above zero"
+    if contract.shape and (not _is_shape(contract.shape) or math.prod(contract.shape) != size):
+        yield f"input: shape must hold {size} values"
+
+
+def _shape_problems(contract: WindowInput) -> Iterator[str]:
     if not 2 <= contract.length <= _MAX_WINDOW or contract.rate_hz <= 0:
         yield f"input: length must lie between 2 and {_MAX_WINDOW}, rate_hz above zero"
     if contract.features == "log-power-spectrum" and not 0 < contract.bands <= contract.length // 2:
         yield "input: bands must lie between 1 and half of length"
     if (contract.features == "vibration") is not (contract.vibration is not None):
         yield "input: vibration must be there for the vibration features, and only for them"
-    size = {"log-power-spectrum": contract.bands, "raw": contract.length}.get(contract.features)
-    wanted = (0, size) if size is not None else (0, len(contract.std))
-    if len(contract.mean) not in wanted or len(contract.std) != len(contract.mean) or min(contract.std, default=1) <= 0:
-        yield f"input: mean and std need {size or 'equally many'} values each or none, std above zero"
-    if size is not None and contract.shape and (not _is_shape(contract.shape) or math.prod(contract.shape) != size):
-        yield f"input: shape must hold {size} values"
+    elif contract.vibration is not None:
+        most = min(_MAX_BANDS, contract.length // 2 - FIRST_BIN)
+        if not 1 <= contract.vibration.bands <= most:
+            yield f"input: vibration.bands must lie between 1 and {most}"
+
+
+def _vibration_problems(contract: WindowInput, vibration: Vibration | None) -> Iterator[str]:
+    if vibration is None:
+        return
+    nyquist = contract.rate_hz / 2
+    if not 0 <= vibration.shaft_hz < nyquist or vibration.gear_teeth < 0:
+        yield "input: vibration.shaft_hz lies between 0 and half of rate_hz, gear_teeth is not below zero"
+    if (vibration.bearing or vibration.gear_teeth) and not is_speed_known(vibration):
+        yield "input: a bearing or a gear needs vibration.shaft_hz or speed_channel"
+    for name, band in (("envelope_hz", vibration.envelope_hz), ("velocity_hz", vibration.velocity_hz)):
+        if band is not None and not 0 < band[0] < band[1]:
+            yield f"input: vibration.{name} is a band, from above zero to more than that"
+    if vibration.envelope_hz is not None and not vibration.envelope_hz[1] <= nyquist:
+        yield "input: vibration.envelope_hz must not reach beyond half of rate_hz"
+    if vibration.zones is not None and not 0 < vibration.zones[0] < vibration.zones[1] < vibration.zones[2]:
+        yield "input: vibration.zones ascend from above zero"
+    channels = [name for name in (contract.channel, vibration.speed_channel, *vibration.context) if name]
+    names = feature_names(contract)
+    if len(set(channels)) != len(channels) or len(set(names)) != len(names):
+        yield "input: vibration's channels must differ from each other and from the names of the features"
+    if vibration.bearing is not None:
+        yield from _bearing_problems(vibration.bearing)
+
+
+def _bearing_problems(bearing: Bearing) -> Iterator[str]:
+    if not (bearing.balls >= 3 and 0 < bearing.ball_mm < bearing.pitch_mm and 0 <= bearing.contact_deg < 90):
+        yield "input: a bearing has three balls or more, smaller than its pitch, and a contact angle below 90 degrees"
 
 
 def _tensor_problems(contract: TensorInput) -> Iterator[str]:

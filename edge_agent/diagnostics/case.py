@@ -13,7 +13,7 @@ from edge_agent.diagnostics.exhibit import Exhibit
 from edge_agent.diagnostics.reasons import Teller
 from edge_agent.errors import InferenceError
 from edge_agent.inference import overlay
-from edge_agent.inference.feature_names import feature_names
+from edge_protocol.features import feature_names
 from edge_agent.inference.picture import check_picture, read_picture
 from edge_agent.judgement import Detection, Judgement, Prediction, Region
 from edge_agent.sample import Sample
