@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from time import monotonic
+from typing import Any
 
 from edge_agent import assembly, durable, heartbeats, identity, recovery, renewals
 from edge_agent.assembly import Surroundings
@@ -28,8 +29,9 @@ from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults, InputFaults
 from edge_agent.monitoring.watch import Watch
+from edge_agent.neighbours import Neighbours
+from edge_agent.neighbours import Parts as Known
 from edge_agent.report import Reporter
-from edge_agent.serving.http import Answers
 from edge_agent.serving.metrics import Metrics
 from edge_agent.store import Store
 from edge_agent.systemd import Systemd
@@ -91,6 +93,9 @@ class Agent:
             self._updates = renewals.make_updates(config, self._store, self._ledger, self._clock, about)
             parts = Parts(self._pipelines, self._store, self._faults, self._clock, self._begin, self._updates)
             self._heartbeats = Heartbeats(config, parts)
+            unready, faults = self._heartbeats.unready, self._faults.active
+            known = Known(self._pipelines, self._metrics, self._clock, self._dead, unready, faults, self._status)
+            self._neighbours = Neighbours(known)
             self._server = around.server
             undo.callback(self._server.close)
             self._closing = undo.pop_all()
@@ -173,7 +178,7 @@ class Agent:
 
     def _start(self, line: threading.Event, quiet: threading.Event, done: threading.Event) -> None:
         start = self._crew.start
-        self._server.start(self._answers())
+        self._server.start(self._neighbours.site())
         start("record", "record", lambda: self._keep_recording(done))
         start("tell", "tell", lambda: self._delivery.run(self._alive))
         self._delivery.committed(self._recovered.answered)
@@ -302,6 +307,7 @@ class Agent:
                 self._record(Stream.DRIFT, pane)
         for judgement in judgements:
             self._inputs.add(judgement)
+        self._neighbours.committed(judgements)
         self._delivery.committed(judgements)
 
     def _check(self) -> None:
@@ -315,16 +321,11 @@ class Agent:
     def _record(self, stream: Stream, record: AnyRecord) -> None:
         self._recorder.record(stream, record)
 
-    def _answers(self) -> Answers:
-        def dead() -> list[str]:
-            return [*self._crew.failures, *(f"{name} hangs" for name in self._crew.silent(HANG_S))]
+    def _dead(self) -> list[str]:
+        return [*self._crew.failures, *(f"{name} hangs" for name in self._crew.silent(HANG_S))]
 
-        return Answers(
-            metrics=self._metrics.render,
-            live=dead,
-            ready=lambda: [*dead(), *self._heartbeats.unready(), *self._faults.active()],
-            status=lambda: self._report.status(self._faults.active()),
-        )
+    def _status(self) -> dict[str, Any]:
+        return self._report.status(self._faults.active())
 
 
 def _judge(pipeline: str) -> str:

@@ -6,11 +6,13 @@ Whatever is missing or wrong is found here, before the gateway's data is touched
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic, sleep
 
 from edge_agent import identity, settings
 from edge_agent.clock import Clock
 from edge_agent.config import Config
+from edge_agent.crew import yield_to_others
 from edge_agent.errors import ConfigError, StoreError
 from edge_agent.inference.intake import Intake
 from edge_agent.inference.model import Model
@@ -20,7 +22,7 @@ from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
 from edge_agent.outputs.kinds import make_output
 from edge_agent.outputs.output import Output
-from edge_agent.serving.http import Server
+from edge_agent.serving.server import Server
 from edge_agent.serving.metrics import Buffered, Metrics
 from edge_agent.sources.guard import Guard
 from edge_agent.sources.kinds import make_source
@@ -36,6 +38,9 @@ from edge_protocol.messages import GatewayState, Link, encode
 from edge_protocol.mqtt import MqttLink, Tls
 
 DATABASE = "lineside.db"
+
+NEIGHBOURS_NICE = 10
+"""How far the threads that answer neighbours give way: they get a tenth of a processor that the line wants too."""
 
 DRAIN_S = 3.0
 """How long a stop waits for the hub's last receipts; what has none stays in the outbox."""
@@ -66,7 +71,7 @@ def gather(config: Config, undo: ExitStack) -> Surroundings:
         _check_bundles(config)
     own = load_identity(config)
     link = make_link(config)
-    server = Server(config.serving.host, config.serving.port)
+    server = make_server(config.serving)
     undo.callback(server.close)
     # A first start that finds a damaged bundle leaves nothing behind.
     models = {table.name: load_placed(config, table) for table in config.pipelines} if is_new else None
@@ -188,6 +193,16 @@ def make_outputs(config: Config) -> dict[str, tuple[Output, ...]]:
     """
     outputs = {table.name: make_output(table, config.gateway.id) for table in config.outputs}
     return {pipeline.name: tuple(outputs[name] for name in pipeline.outputs) for pipeline in config.pipelines}
+
+
+def make_server(table: settings.Serving) -> Server:
+    """What answers the neighbours, listening; its threads give way to the line's.
+
+    Raises:
+        ConfigError: an address is in use, not ours, or open to others without a token.
+    """
+    begin = partial(yield_to_others, NEIGHBOURS_NICE)
+    return Server(table.host, table.port, path=table.socket, token_file=table.token_file, begin=begin)
 
 
 def make_link(config: Config) -> MqttLink | None:

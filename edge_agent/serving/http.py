@@ -1,143 +1,144 @@
-"""Four questions over HTTP, answered on the loopback address: /metrics, /health/live, /health/ready, /status.
+"""The bytes of HTTP/1.1: a request's head comes in and is checked, a reply's head goes out. Knows no socket.
 
-The answers are callables, asked on the server's threads. Takes no body and changes nothing.
+Strict where leniency is how requests are smuggled: one length, in digits, said once; no chunks, no folded lines.
 """
 
-import logging
-import socketserver
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeAlias
+from typing import Any, NoReturn
 
 import msgspec
 
-from edge_agent.errors import ConfigError
-from edge_agent.serving.metrics import CONTENT_TYPE
+from edge_agent.serving.refusal import Refusal
 
-Reasons: TypeAlias = Callable[[], Sequence[str]]
-"""Why something is not as it should be; empty when all is well."""
+MAX_HEAD_BYTES = 8 * 1024
+MAX_FIELDS = 64
 
-_JSON = "application/json"
-_POLL_S = 0.25
-_IDLE_S = 5.0
-"""A connection that is silent for this long is closed, so that nobody holds a thread for nothing."""
+JSON = "application/json"
 
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What is said to whoever asks. `live` and `ready` give the reasons against; `status` is made JSON."""
-
-    metrics: Callable[[], bytes]
-    live: Reasons
-    ready: Reasons
-    status: Callable[[], Any]
-
-
-class Server:
-    """Listens from when it is made until it is closed; who asks before `start` waits for it."""
-
-    def __init__(self, host: str, port: int) -> None:
-        """Raises ConfigError: the address is in use, not this machine's, or not allowed."""
-        try:
-            self._listener = _Listener((host, port), _Handler)
-        except (OSError, OverflowError) as error:
-            message = f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}"
-            hint = "set [serving] port to a free one, or to 0 for any; another agent may be running on this one"
-            raise ConfigError(message, hint) from error
-        self._thread = threading.Thread(
-            target=self._listener.serve_forever, args=(_POLL_S,), name="serving", daemon=True
-        )
-
-    def start(self, answers: Answers) -> None:
-        """Begin to answer."""
-        self._listener.routes = {
-            "/metrics": lambda: _Page(HTTPStatus.OK, CONTENT_TYPE, answers.metrics()),
-            "/health/live": lambda: _health("live", answers.live()),
-            "/health/ready": lambda: _health("ready", answers.ready()),
-            "/status": lambda: _Page(HTTPStatus.OK, _JSON, msgspec.json.encode(answers.status())),
-        }
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return int(self._listener.server_address[1])
-
-    def close(self) -> None:
-        """Stop listening. May be called twice."""
-        if self._thread.is_alive():
-            self._listener.shutdown()
-            self._thread.join()
-        self._listener.server_close()
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST = re.compile(rb"(" + _TOKEN + rb") (/[\x21-\x7e]*) HTTP/1\.([01])")
+_FIELD = re.compile(rb"(" + _TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*)")
+_LENGTH = re.compile(r"[0-9]{1,15}")
+_SINGLE = frozenset(("content-length", "host", "inference-header-content-length", "authorization", "transfer-encoding"))
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class Head:
+    """What stands before a request's body: names of `fields` in lower case, `path` without its question mark."""
+
+    method: str
+    path: str
+    fields: dict[str, str]
+    length: int
+    keeps: bool
+    """Whether the connection goes on after the answer."""
+
+    expects: bool = False
+    """Whether the sender waits for a word before it sends the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer; its body is the buffers one after the other."""
+
     status: HTTPStatus
     kind: str
-    body: bytes
+    body: list[Any] = field(default_factory=list)
+    fields: tuple[tuple[str, str], ...] = ()
 
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-    routes: dict[str, Callable[[], _Page]]
+def parse_head(raw: bytes) -> Head:
+    """The head in `raw`, the empty line that ends it left out.
 
-    def server_bind(self) -> None:
-        """Bind without asking a name server who we are, as the parent does: offline that takes seconds."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-
-    def handle_error(self, _request: object, client_address: object) -> None:
-        """A neighbour that hangs up is no event."""
-        _log.debug("connection of %s ended early", client_address, exc_info=True)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Listener
-    server_version = "lineside"
-    sys_version = ""
-    timeout = _IDLE_S
-
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the parent's name)
-        _log.debug(format, *args)
-
-    def _answer(self, *, with_body: bool) -> None:
-        page = _page(self.server.routes, self.path.partition("?")[0])
-        self.send_response(page.status)
-        self.send_header("Content-Type", page.kind)
-        self.send_header("Content-Length", str(len(page.body)))
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        if with_body:
-            self.wfile.write(page.body)
+    Raises:
+        Refusal: it is not HTTP/1.1 as it is taken here; the connection cannot go on.
+    """
+    first, *lines = raw.split(b"\r\n")
+    request = _REQUEST.fullmatch(first)
+    if request is None:
+        _refuse(HTTPStatus.BAD_REQUEST, "the first line is not METHOD /path HTTP/1.1")
+    if len(lines) > MAX_FIELDS:
+        _refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {MAX_FIELDS} header fields")
+    fields: dict[str, str] = {}
+    for line in lines:
+        found = _FIELD.fullmatch(line)
+        if found is None:
+            _refuse(HTTPStatus.BAD_REQUEST, "a header line is not Name: value")
+        name, value = found[1].decode("ascii").lower(), found[2].strip(b" \t").decode("latin-1")
+        if name in fields:
+            if name in _SINGLE:
+                _refuse(HTTPStatus.BAD_REQUEST, f"the header {name} is there twice")
+            value = f"{fields[name]}, {value}"
+        fields[name] = value
+    is_old = request[3] == b"0"
+    if not is_old and "host" not in fields:
+        _refuse(HTTPStatus.BAD_REQUEST, "the header host is missing")
+    wish = fields.get("connection", "").lower()
+    return Head(
+        request[1].decode("ascii"),
+        request[2].partition(b"?")[0].decode("ascii"),
+        fields,
+        _length(fields),
+        keeps="keep-alive" in wish if is_old else "close" not in wish,
+        expects=_expects(fields),
+    )
 
 
-def _page(routes: dict[str, Callable[[], _Page]], path: str) -> _Page:
-    route = routes.get(path)
-    if route is None:
-        return _problem(HTTPStatus.NOT_FOUND, f"there is {', '.join(routes)}")
-    try:
-        return route()
-    except Exception:  # noqa: BLE001 (one question's bug must not end the answers to the others)
-        _log.exception("%s could not be answered", path)
-        return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the agent's log says why")
+def head_bytes(reply: Reply, *, keeps: bool) -> bytes:
+    """The head of a reply, with the empty line that ends it."""
+    length = sum(memoryview(part).nbytes for part in reply.body)
+    more = "".join(f"{name}: {value}\r\n" for name, value in reply.fields)
+    return (
+        f"{_first_line(reply.status)}Content-Type: {reply.kind}\r\nContent-Length: {length}\r\n"
+        f"Cache-Control: no-store\r\n{more}{'' if keeps else 'Connection: close' + chr(13) + chr(10)}\r\n"
+    ).encode("ascii")
 
 
-def _health(name: str, reasons: Sequence[str]) -> _Page:
-    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    return _Page(status, _JSON, msgspec.json.encode({name: not reasons, "reasons": list(reasons)}))
+def whole_number(fields: dict[str, str], name: str) -> int | None:
+    """The value of a header that counts bytes; None where it is not there.
+
+    Raises:
+        Refusal: it is no number.
+    """
+    value = fields.get(name)
+    if value is None:
+        return None
+    if _LENGTH.fullmatch(value) is None:
+        _refuse(HTTPStatus.BAD_REQUEST, f"the header {name} is no number of bytes")
+    return int(value)
 
 
-def _problem(status: HTTPStatus, hint: str) -> _Page:
-    return _Page(status, _JSON, msgspec.json.encode({"error": status.phrase, "hint": hint}))
+def as_json(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Reply:
+    """A reply of JSON."""
+    return Reply(status, JSON, [msgspec.json.encode(content)])
+
+
+def refused(refusal: Refusal) -> Reply:
+    """What a refusal looks like to who is refused; the key `error` is that of the inference protocol."""
+    told = {"error": str(refusal), "hint": refusal.hint} if refusal.hint else {"error": str(refusal)}
+    return Reply(refusal.status, JSON, [msgspec.json.encode(told)], refusal.headers)
+
+
+def _length(fields: dict[str, str]) -> int:
+    if "transfer-encoding" in fields:
+        _refuse(HTTPStatus.LENGTH_REQUIRED, "a body comes with its Content-Length here, not in chunks")
+    return whole_number(fields, "content-length") or 0
+
+
+def _expects(fields: dict[str, str]) -> bool:
+    wish = fields.get("expect", "").lower()
+    if wish not in ("", "100-continue"):
+        _refuse(HTTPStatus.EXPECTATION_FAILED, "nothing but 100-continue can be expected")
+    return bool(wish)
+
+
+@cache
+def _first_line(status: HTTPStatus) -> str:
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+
+
+def _refuse(status: HTTPStatus, message: str) -> NoReturn:
+    raise Refusal(status, message, closes=True)

@@ -1,0 +1,67 @@
+"""The agent's parts come in, what its neighbours may ask goes out: wired here so that no room knows another."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge_agent.clock import Clock
+from edge_agent.inference.model import Model
+from edge_agent.inference.pipeline import Pipeline
+from edge_agent.judgement import Judgement
+from edge_agent.serving.metrics import Metrics
+from edge_agent.serving.models import Models
+from edge_agent.serving.site import Answers, Site
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What neighbours are told of the running agent. `dead`, `unready` and `faults` give reasons, empty: all is well.
+
+    `unready` are those of the models: an engine that is not yet, or no longer, what the trainer made.
+    """
+
+    pipelines: Mapping[str, Pipeline]
+    metrics: Metrics
+    clock: Clock
+    dead: Callable[[], Sequence[str]]
+    unready: Callable[[], Sequence[str]]
+    faults: Callable[[], Sequence[str]]
+    status: Callable[[], Any]
+
+
+class Neighbours:
+    """What they may ask, and what is noted for them meanwhile."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._recorded = {name: parts.metrics.observer(name) for name in parts.pipelines}
+
+    def site(self) -> Site:
+        """All that may be asked."""
+        parts = self._parts
+        parts.metrics.running(self._running)
+        models = Models(self._running, self._doubts, parts.metrics.count_question)
+        answers = Answers(
+            metrics=parts.metrics.render,
+            live=parts.dead,
+            ready=lambda: [*parts.dead(), *parts.unready(), *parts.faults()],
+            trusted=lambda: [*parts.dead(), *parts.unready()],
+            status=parts.status,
+            models=models,
+        )
+        return Site(answers)
+
+    def committed(self, judgements: Sequence[Judgement]) -> None:
+        """These are on disk now: how long each took from its verdict to there."""
+        now_us = self._parts.clock.mono_us()
+        for judgement in judgements:
+            waited_us = now_us - judgement.trigger.mono_us - judgement.latency_us
+            if judgement.pipeline in self._recorded:
+                self._recorded[judgement.pipeline]("record", max(0, waited_us) / 1e6)
+
+    def _running(self) -> Mapping[str, Model]:
+        return {name: pipeline.model for name, pipeline in self._parts.pipelines.items()}
+
+    def _doubts(self, pipeline: str) -> Sequence[str]:
+        is_doubted = self._parts.pipelines[pipeline].quarantined
+        return ("its engine does not answer its goldens as it should",) if is_doubted else ()

@@ -1,0 +1,236 @@
+"""What the running models may be asked: what they take, tensors in and out, and the verdict on a picture.
+
+A question is no part: it takes no trigger, leaves no record, and runs beside the line on the neighbour's own thread. A
+model is called by the pipeline it runs in, or by its bundle's name where that names one release.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from time import monotonic_ns
+from typing import Any, TypeAlias
+
+from edge_agent.errors import InferenceError
+from edge_agent.inference.model import Model
+from edge_agent.sample import Channel, Sample
+from edge_agent.serving import oip
+from edge_agent.serving.answer import told
+from edge_agent.serving.http import JSON, Head, Reply, as_json, whole_number
+from edge_agent.serving.refusal import Refusal
+from edge_agent.serving.signature import signature_of
+from edge_agent.serving.tally import Lap, Tally
+from edge_agent.serving.turnstile import Turnstile
+from edge_protocol.codes import Reason, Verdict
+
+PLATFORM = "onnxruntime_onnx"
+VERDICT_BYTES = 32 * 2**20
+"""The longest picture that is taken: 40 megapixels, compressed."""
+
+Ask: TypeAlias = Callable[[str, str, float], None]
+"""Called with (pipeline, infer or verdict, seconds) after each question."""
+
+
+@dataclass(slots=True)
+class _Desk:
+    """A pipeline's model and what is made of it to answer: anew when another model runs."""
+
+    pipeline: str
+    model: Model
+    signature: oip.Signature
+    tally: Tally = field(default_factory=Tally)
+    twin: Model | None = None
+
+
+class Models:
+    """Answers about and by the models. `running` gives them by pipeline, `doubts` why one must not be trusted."""
+
+    def __init__(
+        self,
+        running: Callable[[], Mapping[str, Model]],
+        doubts: Callable[[str], Sequence[str]] = lambda _pipeline: (),
+        asked: Ask = lambda _pipeline, _kind, _seconds: None,
+        turnstile: Turnstile | None = None,
+    ) -> None:
+        self._running = running
+        self._doubts = doubts
+        self._asked = asked
+        self._turnstile = turnstile or Turnstile()
+        self._desks: dict[str, _Desk] = {}
+        self._lock = threading.Lock()
+
+    def room(self, name: str, version: str | None, end: str) -> int:
+        """The longest body of a question to a model. Raises Refusal: 404: there is no such model."""
+        desk = self._desk(name, version)
+        return desk.signature.body_bytes() if end == "/infer" else VERDICT_BYTES
+
+    def metadata(self, name: str, version: str | None) -> Reply:
+        """Names, datatypes and shapes."""
+        desk = self._desk(name, version)
+        manifest = desk.model.manifest
+        return as_json(
+            {
+                "name": name,
+                "versions": [manifest.version],
+                "platform": PLATFORM,
+                "inputs": _tensors(desk.signature.inputs),
+                "outputs": _tensors(desk.signature.outputs),
+                "parameters": {
+                    "pipeline": desk.pipeline,
+                    "bundle": manifest.name,
+                    "digest": desk.model.digest,
+                    "variant": desk.model.variant,
+                    "task": manifest.task,
+                },
+            }
+        )
+
+    def readiness(self, name: str, version: str | None) -> Reply:
+        """200, or 503 with the reasons."""
+        doubts = self._doubts(self._desk(name, version).pipeline)
+        status = HTTPStatus.SERVICE_UNAVAILABLE if doubts else HTTPStatus.OK
+        return as_json({"name": name, "ready": not doubts, "reasons": list(doubts)}, status)
+
+    def config(self, name: str, version: str | None) -> Reply:
+        """What a Triton client asks for as the model's configuration."""
+        desk = self._desk(name, version)
+        return as_json(
+            {
+                "name": name,
+                "platform": PLATFORM,
+                "backend": "onnxruntime",
+                "max_batch_size": 0,
+                "input": _dims(desk.signature.inputs),
+                "output": _dims(desk.signature.outputs),
+            }
+        )
+
+    def stats(self, name: str, version: str | None) -> Reply:
+        """How often neighbours asked, and how long it took."""
+        desk = self._desk(name, version)
+        return as_json({"model_stats": [desk.tally.told(name, desk.model.manifest.version)]})
+
+    def all_stats(self) -> dict[str, Any]:
+        """The same of every model."""
+        desks = [self._of(name, model) for name, model in self._running().items()]
+        return {"model_stats": [each.tally.told(each.pipeline, each.model.manifest.version) for each in desks]}
+
+    def index(self) -> list[dict[str, str]]:
+        """What there is."""
+        found = []
+        for name, model in self._running().items():
+            why = "; ".join(self._doubts(name))
+            state = "UNAVAILABLE" if why else "READY"
+            found.append({"name": name, "version": model.manifest.version, "state": state, "reason": why})
+        return found
+
+    def infer(self, name: str, version: str | None, head: Head, body: memoryview) -> Reply:
+        """Tensors in, tensors out; states are zeros where they are not sent, and none are kept."""
+        desk = self._trusted(name, version)
+
+        def answer(lap: Lap) -> Reply:
+            header_bytes = whole_number(head.fields, "inference-header-content-length")
+            question = oip.parse(body, header_bytes, desk.signature)
+            lap.mark("compute_input")
+            with self._turnstile.turn():
+                lap.mark("queue")
+                outputs = _run(desk.model, question)
+                lap.mark("compute_infer")
+            length, buffers = oip.reply(name, desk.model.manifest.version, question, outputs)
+            lap.mark("compute_output")
+            if length is None:
+                return Reply(HTTPStatus.OK, JSON, buffers)
+            fields = (("Inference-Header-Content-Length", str(length)),)
+            return Reply(HTTPStatus.OK, "application/octet-stream", buffers, fields)
+
+        return self._timed(desk, "infer", answer)
+
+    def verdict(self, name: str, version: str | None, _head: Head, body: memoryview) -> Reply:
+        """The verdict on encoded bytes: a picture, or a window or an array as .npy. Without the source's guard."""
+        desk = self._trusted(name, version)
+
+        def answer(lap: Lap) -> Reply:
+            with self._turnstile.turn():
+                lap.mark("queue")
+                if desk.twin is None:
+                    desk.twin = desk.model.twin()
+                reply = _judge(desk.twin, bytes(body))
+                lap.mark("compute_infer")
+            return as_json({"model": name, "version": desk.model.manifest.version, **reply})
+
+        return self._timed(desk, "verdict", answer)
+
+    def _timed(self, desk: _Desk, kind: str, answer: Callable[[Lap], Reply]) -> Reply:
+        lap, ok = Lap(), False
+        try:
+            reply = answer(lap)
+            ok = True
+            return reply
+        finally:
+            desk.tally.add(lap, ok=ok)
+            self._asked(desk.pipeline, kind, lap.whole_s)
+
+    def _trusted(self, name: str, version: str | None) -> _Desk:
+        desk = self._desk(name, version)
+        if doubts := self._doubts(desk.pipeline):
+            message = f"{name} is not ready: {'; '.join(doubts)}"
+            headers = (("Retry-After", "1"),)
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, message, "ask /v2/health/ready", headers=headers)
+        return desk
+
+    def _desk(self, name: str, version: str | None) -> _Desk:
+        """The one release that is meant."""
+        running = self._running()
+        found = {n: m for n, m in running.items() if n == name} or {
+            n: m for n, m in running.items() if m.manifest.name == name
+        }
+        if not found:
+            known = ", ".join(running)
+            raise Refusal(HTTPStatus.NOT_FOUND, f"there is no model {name[:80]!r}", f"pipelines here: {known}")
+        fitting = {n: m for n, m in found.items() if version is None or m.manifest.version == version}
+        if not fitting:
+            versions = ", ".join(sorted({m.manifest.version for m in found.values()}))
+            raise Refusal(HTTPStatus.NOT_FOUND, f"{name} has no version {str(version)[:20]!r}", f"it runs {versions}")
+        if len({m.digest for m in fitting.values()}) > 1:
+            message = f"{name} runs in several releases"
+            raise Refusal(HTTPStatus.CONFLICT, message, f"ask by version, or by pipeline: {', '.join(fitting)}")
+        return self._of(*next(iter(fitting.items())))
+
+    def _of(self, pipeline: str, model: Model) -> _Desk:
+        with self._lock:
+            desk = self._desks.get(pipeline)
+            if desk is None or desk.model is not model:
+                tally = desk.tally if desk is not None else Tally()
+                desk = self._desks[pipeline] = _Desk(pipeline, model, signature_of(model), tally)
+            return desk
+
+
+def _run(model: Model, question: oip.Question) -> dict[str, oip.Array]:
+    try:
+        return model.engine.run(question.tensors)
+    except InferenceError as error:
+        # Other tensors of the same shapes may well pass: it is these that do not.
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"with these tensors {error}") from error
+
+
+def _judge(twin: Model, data: bytes) -> dict[str, Any]:
+    sample = Sample({twin.preprocessor.channel: Channel(data, monotonic_ns() // 1000)})
+    try:
+        prediction, signals = twin.judge(sample)
+    except InferenceError as error:
+        return {
+            "verdict": Verdict.UNINSPECTED.name,
+            "reason": error.reason.name,
+            "detail": str(error),
+            "hint": error.hint,
+        }
+    verdict, reason = twin.verdict(prediction)
+    return {"verdict": verdict.name, "reason": (reason or Reason.NONE).name, **told(prediction), "signals": signals}
+
+
+def _tensors(tensors: Mapping[str, oip.Tensor]) -> list[dict[str, Any]]:
+    return [{"name": each.name, "datatype": each.datatype, "shape": each.shape} for each in tensors.values()]
+
+
+def _dims(tensors: Mapping[str, oip.Tensor]) -> list[dict[str, Any]]:
+    return [{"name": t.name, "data_type": f"TYPE_{t.datatype}", "dims": t.shape} for t in tensors.values()]

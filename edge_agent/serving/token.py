@@ -1,0 +1,59 @@
+"""The secret that opens the server to other machines: who does not say it is answered nothing."""
+
+import hmac
+from http import HTTPStatus
+from pathlib import Path
+
+from edge_agent.errors import ConfigError
+from edge_agent.serving.connection import Site
+from edge_agent.serving.http import Head, Reply
+from edge_agent.serving.refusal import Refusal
+
+MIN_BYTES = 16
+
+ALIVE = frozenset(("/health/live", "/v2/health/live"))
+"""What may be asked without: who restarts a process need not know a secret."""
+
+
+def read_token(path: Path) -> bytes:
+    """The token in a file.
+
+    Raises:
+        ConfigError: it cannot be read, or is too short to be one.
+    """
+    hint = "write 32 random characters there, readable by the agent's user only: openssl rand -hex 16"
+    try:
+        token = path.read_bytes().strip()
+    except OSError as error:
+        message = f"[serving] token_file: cannot read {path}: {error.strerror}"
+        raise ConfigError(message, hint) from error
+    if len(token) < MIN_BYTES or not token.isascii():
+        message = f"[serving] token_file: {path} holds no token of at least {MIN_BYTES} characters"
+        raise ConfigError(message, hint)
+    return token
+
+
+class Guarded:
+    """A site that answers only to who says the token, before a body is read."""
+
+    def __init__(self, site: Site, token: bytes) -> None:
+        self._site = site
+        self._token = token
+
+    def room(self, head: Head) -> int:
+        """As the site says. Raises Refusal: 401."""
+        if head.path not in ALIVE:
+            self._check(head.fields.get("authorization", ""))
+        return self._site.room(head)
+
+    def reply(self, head: Head, body: memoryview) -> Reply:
+        """As the site says; asked only where there was room."""
+        return self._site.reply(head, body)
+
+    def _check(self, said: str) -> None:
+        scheme, _, token = said.partition(" ")
+        is_right = hmac.compare_digest(token.strip().encode("latin-1"), self._token)
+        if scheme.lower() != "bearer" or not is_right:
+            headers = (("WWW-Authenticate", "Bearer"),)
+            hint = "send Authorization: Bearer with what stands in [serving] token_file"
+            raise Refusal(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong", hint, headers=headers)
