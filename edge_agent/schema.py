@@ -98,12 +98,21 @@ CREATE TABLE checks (
 ) STRICT, WITHOUT ROWID;
 """
 
+_DERIVED = """
+CREATE TABLE optimised (key TEXT PRIMARY KEY, sha256 TEXT NOT NULL, at_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE plans (
+    fingerprint TEXT, digest TEXT, variant TEXT NOT NULL, threads INTEGER NOT NULL, arena INTEGER NOT NULL,
+    p50_ms REAL NOT NULL, at_us INTEGER NOT NULL, PRIMARY KEY (fingerprint, digest)
+) STRICT, WITHOUT ROWID;
+"""
+
 _FIRST_STREAMS = ("events", "drift", "outcomes", "metrics", "captures")
 
 MIGRATIONS = (
     _TABLES + "".join(_RECORDS.replace("records", stream) for stream in _FIRST_STREAMS) + _VIEW,
     _UPDATES,
     _CHECKS,
+    _DERIVED,
 )
 
 WORDS = tuple(

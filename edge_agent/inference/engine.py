@@ -1,76 +1,93 @@
 """An ONNX model and a tensor come in, the named outputs go out. The only file that knows ONNX Runtime.
 
-The optimised form of a model is kept in a cache and loaded from there, hashed like everything that we derive; what does
-not match is made again. Never reads a file that belongs to the model: external data is refused.
+The optimised form of a model is kept in a cache and loaded from there as the signed model would be. Never reads a file
+that belongs to the model, never loads an operator of somebody else's, and never leaves a provider without saying so.
 """
 
-import contextlib
 import hashlib
+import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import onnxruntime as ort
 
-from edge_agent.durable import write_file
 from edge_agent.errors import InferenceError
-from edge_agent.inference.hardware import cpu_flags
-from edge_protocol.bundle import Manifest, Variant, runs
+from edge_agent.inference import graph, providers
+from edge_agent.inference.cache import Cache, StorePlans, StoreRows
+from edge_agent.inference.hardware import architecture, cpu_flags, cpu_quota
+from edge_agent.inference.providers import CPU
+from edge_agent.inference.tuning import fingerprint
+from edge_agent.inference.variants import choose_variant  # noqa: F401
+from edge_agent.store import Store
 from edge_protocol.codes import Reason
 
 Array = npt.NDArray[Any]
 
-RUNTIME = f"onnxruntime {ort.__version__}"
+VERSION: str = ort.__version__
+
+RUNTIME = f"onnxruntime {VERSION}"
 """What runs the graphs here."""
 
 WARM_UP_RUNS = 3
-CACHED_MODELS = 16
-"""Optimised models that are kept; the least recently written goes first."""
 
-_DIGEST_BYTES = 32
-_EXTERNAL_DATA = b"\x0a\x08location"
-"""How a graph names a file beside it: the key `location` of an entry of ONNX's external data."""
-
-_PREFERENCE = ("u8s8-vnni", "u8s8-7bit", "s8s8-arm", "fp32")
+_OPSET = re.compile(r"till opset (\d+)")
 
 # Warnings here are about optimised models being bound to a machine, which the key of the cache takes care of.
 ort.set_default_logger_severity(3)
 
 
-def choose_variant(manifest: Manifest, flags: frozenset[str], arch: str) -> Variant:
-    """The fastest variant that this processor runs as it should: by architecture and one of its flags.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a session runs. `dimensions` gives the sides that the graph leaves open a number, by their name there.
 
-    Raises:
-        InferenceError: NO_MODEL: the bundle has none for this processor.
+    One thread is what a gateway's cores share best; more are worth it where `edge-agent tune` has measured it.
     """
-    for name in _PREFERENCE:
-        for variant in manifest.variants:
-            if variant.name == name and runs(variant, arch, flags):
-                return variant
-    message = f"{manifest.name} {manifest.version} has no variant for this {arch} processor"
-    raise InferenceError(message, f"it has {', '.join(v.name for v in manifest.variants)}", Reason.NO_MODEL)
+
+    threads: int = 1
+    arena: bool = True
+    provider: str = CPU
+    dimensions: Mapping[str, int] = field(default_factory=dict)
+    optimise: bool = True
 
 
 class Engine:
-    """A loaded and warmed-up model. `run` may be called from any one thread at a time.
+    """A loaded model. `run` keeps nothing between two calls.
+
+    `provider` is what runs it, `fallback` the reason why that is not the one that was asked for; `inputs` and `results`
+    are type and shape by name.
 
     Raises:
         InferenceError: NO_MODEL: not a model that can be run here.
     """
 
-    def __init__(self, model: bytes, *, threads: int = 1, cache: Path | None = None, optimise: bool = True) -> None:
-        if _EXTERNAL_DATA in model:
-            message = "the model wants to read files beside it"
-            raise InferenceError(message, "save it with its weights inside", Reason.NO_MODEL)
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        threads: int = 1,
+        cache: Cache | None = None,
+        optimise: bool = True,
+        arena: bool = True,
+        provider: str = CPU,
+        dimensions: Mapping[str, int] | None = None,
+    ) -> None:
+        self.provider, self.fallback = settle_provider(provider)
+        self.options = Options(threads, arena, self.provider, dict(dimensions or {}), optimise)
         try:
-            self._session = _open(model, threads, cache if optimise else None, optimise=optimise)
+            self._session = self._open(model, cache)
+        except InferenceError:
+            raise
         except Exception as error:  # ONNX Runtime raises classes of its own for each kind of bad model
             message = f"the model cannot be loaded: {_first_line(error)}"
             raise InferenceError(message, "make the bundle again, or update the agent", Reason.NO_MODEL) from error
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self.inputs = {i.name: (i.type, tuple(i.shape)) for i in self._session.get_inputs()}
+        self.inputs = {each.name: (each.type, tuple(each.shape)) for each in self._session.get_inputs()}
+        self.results = {each.name: (each.type, tuple(each.shape)) for each in self._session.get_outputs()}
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -95,67 +112,113 @@ class Engine:
         for _ in range(WARM_UP_RUNS):
             self.run(tensors)
 
+    def _open(self, model: bytes, cache: Cache | None) -> ort.InferenceSession:
+        if self.provider != CPU:
+            return self._open_elsewhere(model)
+        if not isinstance(cache, Cache) or not self.options.optimise:
+            check(model)
+            return _session(model, self.options)
+        key = cache_key(model, self.options)
+        optimised = cache.read(key)
+        if optimised is None:
+            optimised = optimise(model, self.options)
+            cache.write(key, optimised)
+        # Loaded from the same bytes when they were just made as when they were found: one path, one behaviour.
+        return _session(optimised, self.options, is_optimised=True)
 
-def _open(model: bytes, threads: int, cache: Path | None, *, optimise: bool) -> ort.InferenceSession:
-    if cache is None:
-        level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL if optimise else ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return _session(model, threads, level)
-    path = cache / f"{_cache_key(model, threads)}.opt"
-    optimised = _read_cached(path)
-    if optimised is None:
-        optimised = _optimise(model, threads)
-        _write_cached(path, optimised)
-    # Loaded from the same bytes when they were just made as when they were found: one path, one behaviour.
-    return _session(optimised, threads, ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
-
-
-def _session(model: bytes, threads: int, level: Any, save_as: Path | None = None) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = level
-    # Spinning costs 47 % of two cores at 20 Hz where sleeping costs 6 %, and its p99 is worse.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if save_as is not None:
-        options.optimized_model_filepath = str(save_as)
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _cache_key(model: bytes, threads: int) -> str:
-    flags = " ".join(sorted(cpu_flags()))
-    parts = (hashlib.sha256(model).hexdigest(), ort.__version__, flags, f"all threads={threads}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    def _open_elsewhere(self, model: bytes) -> ort.InferenceSession:
+        """On another provider, which compiles for itself; what it cannot do, or all where it fails, the CPU does."""
+        check(model)
+        wanted = self.provider
+        try:
+            session = _session(model, self.options)
+        except Exception as error:  # noqa: BLE001 (whatever a driver raises: the processor is always there)
+            session, reason = None, _first_line(error)
+        if session is None or session.get_providers()[0] != wanted:
+            self.provider = CPU
+            self.fallback = f"{wanted} did not take the model: {reason if session is None else 'it says nothing'}"
+            self.options = Options(self.options.threads, self.options.arena, CPU, self.options.dimensions)
+            session = session or _session(model, self.options)
+        return session
 
 
-def _read_cached(path: Path) -> bytes | None:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    digest, optimised = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    return optimised if hashlib.sha256(optimised).digest() == digest else None
+def check(model: bytes) -> None:
+    """See that a model stands alone, and that its operators and their versions are known here.
+
+    Raises:
+        InferenceError: NO_MODEL, naming what is wrong and the cure.
+    """
+    graph.check(graph.read(model), newest_opset)
 
 
-def _write_cached(path: Path, optimised: bytes) -> None:
-    # A cache that cannot be written costs time at the next start and nothing else.
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, hashlib.sha256(optimised).digest() + optimised)
-        _prune(path.parent)
+def optimise(model: bytes, options: Options | None = None) -> bytes:
+    """The model as it runs on this processor: what the cache keeps, and what an audit looks at.
 
-
-def _optimise(model: bytes, threads: int) -> bytes:
+    Raises:
+        InferenceError: NO_MODEL: as `check`.
+        Exception: of ONNX Runtime, for a model it does not load.
+    """
+    check(model)
     with tempfile.TemporaryDirectory(prefix="lineside-") as folder:
         saved = Path(folder) / "model.onnx"
-        _session(model, threads, ort.GraphOptimizationLevel.ORT_ENABLE_ALL, save_as=saved)
+        _session(model, options or Options(), save_as=saved)
         return saved.read_bytes()
 
 
-def _prune(cache: Path) -> None:
-    newest_first = sorted(cache.glob("*.opt"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in newest_first[CACHED_MODELS:]:
-        path.unlink(missing_ok=True)
+def open_cache(folder: Path, store: Store) -> Cache:
+    """What was made of models on this gateway, by its database."""
+    mark = fingerprint(architecture(), cpu_flags(), cpu_quota(), RUNTIME)
+    return Cache(folder, StoreRows(store), StorePlans(store, mark))
+
+
+def settle_provider(wanted: str) -> tuple[str, str]:
+    """The provider that will be asked to run a model, and why that is not the one that was wanted."""
+    if wanted in ort.get_available_providers():
+        return wanted, ""
+    return CPU, providers.why_not(wanted)
+
+
+@lru_cache
+def newest_opset(domain: str) -> int | None:
+    """The latest version of a domain's operators that is known here: what ONNX Runtime says of one from the future."""
+    name = domain.encode()
+    opset = b"\x0a" + bytes([len(name)]) + name + b"\x10\xff\xff\x7f"
+    model = b"\x08\x08\x3a\x00\x42" + bytes([len(opset)]) + opset
+    try:
+        ort.InferenceSession(model, providers=[CPU])
+    except Exception as error:  # noqa: BLE001 (one that says nothing of it leaves it unknown)
+        found = _OPSET.search(str(error))
+        return int(found[1]) if found is not None else None
+    return None
+
+
+def cache_key(model: bytes, options: Options) -> str:
+    """What an optimised model depends on: the signed model, who optimised it, for which processor, and how."""
+    flags = " ".join(sorted(cpu_flags()))
+    sides = " ".join(f"{name}={side}" for name, side in sorted(options.dimensions.items()))
+    how = f"all threads={options.threads} provider={options.provider} {sides}"
+    parts = (hashlib.sha256(model).hexdigest(), VERSION, flags, how)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _session(
+    model: bytes, how: Options, *, is_optimised: bool = False, save_as: Path | None = None
+) -> ort.InferenceSession:
+    levels, options = ort.GraphOptimizationLevel, ort.SessionOptions()
+    # Never left to the library: it counts the machine's cores, not the cgroup's quota, and binds threads to them.
+    options.intra_op_num_threads = how.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    is_done = is_optimised or not how.optimise
+    options.graph_optimization_level = levels.ORT_DISABLE_ALL if is_done else levels.ORT_ENABLE_ALL
+    options.enable_cpu_mem_arena = how.arena
+    # Spinning costs 47 % of two cores at 20 Hz where sleeping costs 6 %, and its p99 is worse.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for name, side in how.dimensions.items():
+        options.add_free_dimension_override_by_name(name, side)
+    if save_as is not None:
+        options.optimized_model_filepath = str(save_as)
+    return ort.InferenceSession(model, options, providers=list(dict.fromkeys((how.provider, CPU))))
 
 
 def _first_line(error: Exception) -> str:

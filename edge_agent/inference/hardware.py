@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import MutableMapping
 from pathlib import Path
 
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -52,3 +53,15 @@ def _quota_v1(cgroup: Path) -> float:
     quota = int((cgroup / "cpu/cpu.cfs_quota_us").read_text())
     period = int((cgroup / "cpu/cpu.cfs_period_us").read_text())
     return quota / period if quota > 0 else float("inf")
+
+
+def settle_arithmetic(environment: MutableMapping[str, str] = os.environ) -> bool:
+    """Tell numpy's algebra which kernels to take where it guesses wrong; whether it had to be. Before numpy is loaded.
+
+    OpenBLAS goes by the model of the processor: under a hypervisor that hides AVX it takes kernels that cannot run.
+    """
+    flags = cpu_flags()
+    if architecture() != "x86_64" or not flags or "avx" in flags or "OPENBLAS_CORETYPE" in environment:
+        return False
+    environment["OPENBLAS_CORETYPE"] = "Nehalem" if "sse4_2" in flags else "Prescott"
+    return True

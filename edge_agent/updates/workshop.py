@@ -10,9 +10,9 @@ from pathlib import Path
 from edge_agent import durable, settings
 from edge_agent.clock import Clock
 from edge_agent.errors import InferenceError
-from edge_agent.inference.engine import choose_variant
 from edge_agent.inference.hardware import architecture, cpu_flags
 from edge_agent.inference.model import Model
+from edge_agent.inference.variants import choose_variant
 from edge_agent.updates.download import Download
 from edge_agent.updates.loading import Loading
 from edge_agent.updates.objects import Objects

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_agent.inference.engine import choose_variant
 from edge_agent.inference.hardware import architecture, cpu_flags
+from edge_agent.inference.variants import choose_variant
 from edge_agent.sources.scenes import TextureScene, WindowScene
 from edge_protocol import bundle
 from edge_protocol.bundle import Manifest
