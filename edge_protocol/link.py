@@ -4,6 +4,7 @@ The contract as tests is `tests/edge_protocol/link_contract.py`.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from edge_protocol.messages import MAX_MESSAGE_BYTES
@@ -11,6 +12,20 @@ from edge_protocol.topics import check_topic
 
 Handler: TypeAlias = Callable[[str, bytes], None]
 """Called with (topic, payload) on the link's own thread: put it in a queue and return."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What a link wants to hear. `retained`: also what was said before it subscribed; `kept`: also what the broker
+    kept for it while it was away; `max_bytes`: no longer message, where the broker heeds it.
+    """
+
+    retained: bool = True
+    kept: bool = True
+    max_bytes: int = MAX_MESSAGE_BYTES
+
+
+EVERYTHING = Hearing()
 
 
 class Link(Protocol):

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from edge_protocol.link import Handler, check_message
+from edge_protocol.link import EVERYTHING, Handler, Hearing, check_message
 from edge_protocol.topics import check_filter, matches
 
 _log = logging.getLogger(__name__)
@@ -34,9 +34,16 @@ class LoopbackBroker:
         self._frozen = False
         self._draining = False
 
-    def link(self, client_id: str, will: tuple[str, bytes] | None = None, *, window: int = 16) -> "LoopbackLink":
+    def link(
+        self,
+        client_id: str,
+        will: tuple[str, bytes] | None = None,
+        *,
+        window: int = 16,
+        hear: Hearing = EVERYTHING,
+    ) -> "LoopbackLink":
         """A link to this broker, not yet started."""
-        return LoopbackLink(self, client_id, will, window)
+        return LoopbackLink(self, client_id, will, window, hear)
 
     def cut(self, client_id: str) -> None:
         """The network to `client_id` breaks: its will is sent, and it stays away until `restore`."""
@@ -139,7 +146,7 @@ class LoopbackBroker:
 
     def _send_retained(self, link: "LoopbackLink", topic_filter: str) -> None:
         for topic, payload in self._retained.items():
-            if matches(topic_filter, topic):
+            if link.hear.retained and matches(topic_filter, topic):
                 self._calls.append(link.message_call(topic, payload))
 
     def _drain(self) -> None:
@@ -167,12 +174,15 @@ class LoopbackBroker:
 class LoopbackLink:
     """A `Link` of a `LoopbackBroker`."""
 
-    def __init__(self, broker: LoopbackBroker, client_id: str, will: tuple[str, bytes] | None, window: int) -> None:
+    def __init__(
+        self, broker: LoopbackBroker, client_id: str, will: tuple[str, bytes] | None, window: int, hear: Hearing
+    ) -> None:
         if will is not None:
             check_message(*will)
         self.client_id = client_id
         self.will = will
         self.window = window
+        self.hear = hear
         self.filters: dict[str, None] = {}
         self.connected = False
         self.unanswered = 0

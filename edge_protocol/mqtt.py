@@ -21,8 +21,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_protocol.endpoint import Endpoint, Tls, endpoint
-from edge_protocol.link import Handler, check_message
-from edge_protocol.messages import MAX_MESSAGE_BYTES
+from edge_protocol.link import EVERYTHING, Handler, Hearing, check_message
 from edge_protocol.topics import check_filter
 
 __all__ = ["MqttLink", "Tls"]
@@ -65,12 +64,13 @@ class MqttLink:
         will: tuple[str, bytes] | None = None,
         tls: Tls | None = None,
         window: int = 16,
+        hear: Hearing = EVERYTHING,
         backoff_s: tuple[float, float] = (1.0, 60.0),
     ) -> None:
         """Raises LinkError: a URL that is not `mqtt[s]://host[:port]`, or a TLS file that cannot be used."""
         if will is not None:
             check_message(*will)
-        self._dial = _Dial(endpoint(url, tls), client_id, will, window)
+        self._dial = _Dial(endpoint(url, tls), client_id, will, window, hear)
         self._backoff_s = backoff_s
         self._filters: dict[str, None] = {}
         self._session: _Session | None = None
@@ -153,6 +153,7 @@ class _Dial:
     client_id: str
     will: tuple[str, bytes] | None
     window: int
+    hear: Hearing
 
 
 class _Window:
@@ -268,7 +269,7 @@ class _Session:
         client = Client(
             CallbackAPIVersion.VERSION2,
             dial.client_id,
-            clean_session=None if five else False,
+            clean_session=None if five else not dial.hear.kept,
             protocol=self.protocol,
             reconnect_on_failure=False,
         )
@@ -298,9 +299,9 @@ class _Session:
         if self.protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.SessionExpiryInterval = SESSION_EXPIRY_S
-            properties.MaximumPacketSize = MAX_MESSAGE_BYTES + _PACKET_OVERHEAD_BYTES
+            properties.MaximumPacketSize = self._dial.hear.max_bytes + _PACKET_OVERHEAD_BYTES
             # paho's own default wipes the session at the first connection of a process.
-            options = {"clean_start": False, "properties": properties}
+            options = {"clean_start": not self._dial.hear.kept, "properties": properties}
         self._client.connect(self._dial.broker.host, self._dial.broker.port, KEEPALIVE_S, **options)
 
     def _is_over(self) -> bool:
@@ -352,7 +353,8 @@ class _Session:
         _log.info("connection to %s ended: %s", self._dial.broker, reason)
 
     def _received(self, _client: Client, _user: object, message: MQTTMessage) -> None:
-        _guarded(lambda: self._on_message(message.topic, bytes(message.payload)))
+        if self._dial.hear.retained or not message.retain:
+            _guarded(lambda: self._on_message(message.topic, bytes(message.payload)))
 
     def _answered(
         self, _client: Client, _user: object, _mid: int, reason: ReasonCode, _properties: Properties | None

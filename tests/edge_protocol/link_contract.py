@@ -4,12 +4,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
 
-from edge_protocol.link import Link
+from edge_protocol.link import EVERYTHING, Hearing, Link
 from edge_protocol.messages import MAX_MESSAGE_BYTES
 
 PATIENCE_S = 10.0
@@ -18,7 +18,9 @@ PATIENCE_S = 10.0
 class Rig(Protocol):
     """Makes links of one kind and breaks what is behind them."""
 
-    def link(self, client_id: str, will: tuple[str, bytes] | None = None, window: int = 16) -> Link:
+    def link(
+        self, client_id: str, will: tuple[str, bytes] | None = None, window: int = 16, hear: Hearing = EVERYTHING
+    ) -> Link:
         """A link, not yet started."""
 
     def cut(self, client_id: str) -> None:
@@ -40,9 +42,16 @@ class Rig(Protocol):
 class Party:
     """A started link, with what it heard and how often it connected."""
 
-    def __init__(self, rig: Rig, *filters: str, will: tuple[str, bytes] | None = None, window: int = 16) -> None:
+    def __init__(
+        self,
+        rig: Rig,
+        *filters: str,
+        will: tuple[str, bytes] | None = None,
+        window: int = 16,
+        hear: Hearing = EVERYTHING,
+    ) -> None:
         self.id = f"party-{uuid4().hex[:8]}"
-        self.link = rig.link(self.id, will, window)
+        self.link = rig.link(self.id, will, window, hear)
         self.heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self.connects: queue.Queue[None] = queue.Queue()
         for topic_filter in filters:
@@ -80,8 +89,8 @@ class LinkContract:
         """Makes parties and closes them at the end."""
         parties = []
 
-        def make(*filters: str, will: tuple[str, bytes] | None = None, window: int = 16) -> Party:
-            parties.append(Party(rig, *filters, will=will, window=window))
+        def make(*filters: str, **options: Any) -> Party:
+            parties.append(Party(rig, *filters, **options))
             return parties[-1]
 
         yield make
@@ -139,6 +148,32 @@ class LinkContract:
         late = party(f"{root}/#")
 
         assert late.hear() == (f"{root}/kept", b"3")
+
+    def test_who_wants_no_retained_message_hears_only_what_is_said_now(self, party, root):
+        """A link that listens to the line takes nothing for new that was said before it came."""
+        sayer = party()
+        sayer.say(f"{root}/kept", b"1", retain=True)
+        assert party(f"{root}/kept").hear()[1] == b"1"
+
+        late = party(f"{root}/#", hear=Hearing(retained=False))
+        sayer.say(f"{root}/kept", b"2", retain=True)
+
+        assert late.hear() == (f"{root}/kept", b"2")
+
+    def test_who_wants_nothing_kept_hears_nothing_from_while_it_was_away(self, rig, party, root):
+        """A link that acts on what it hears is not told late what the broker held back for it."""
+        sayer, hearer = party(), party(f"{root}/#", hear=Hearing(kept=False))
+        witness = party(f"{root}/#")
+        rig.cut(hearer.id)
+        eventually(lambda: not hearer.link.connected)
+        sayer.say(f"{root}/part", b"1")
+        assert witness.hear()[1] == b"1"
+
+        rig.restore(hearer.id)
+        hearer.connects.get(timeout=PATIENCE_S)
+        sayer.say(f"{root}/part", b"2")
+
+        assert hearer.hear() == (f"{root}/part", b"2")
 
     def test_an_empty_retained_message_clears(self, party, root):
         """After an empty retained message there is nothing for the late to hear."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from edge_protocol.link import EVERYTHING, Hearing
 from edge_protocol.loopback import LoopbackBroker, LoopbackLink
 from edge_protocol.mqtt import MqttLink
 from tests.edge_protocol.brokers import EmbeddedBroker, Mosquitto
@@ -16,9 +17,11 @@ class LoopbackRig:
         self._broker = LoopbackBroker()
         self.cut, self.restore, self.restart = self._broker.cut, self._broker.restore, self._broker.restart
 
-    def link(self, client_id: str, will: tuple[str, bytes] | None = None, window: int = 16) -> LoopbackLink:
+    def link(
+        self, client_id: str, will: tuple[str, bytes] | None = None, window: int = 16, hear: Hearing = EVERYTHING
+    ) -> LoopbackLink:
         """A link, not yet started."""
-        return self._broker.link(client_id, will, window=window)
+        return self._broker.link(client_id, will, window=window, hear=hear)
 
     def freeze(self, _client_id: str) -> None:
         """Let the broker's answers to one link stop."""
@@ -37,11 +40,13 @@ class MqttRig:
         self._proxies: dict[str, Proxy] = {}
         self.restart = broker.restart
 
-    def link(self, client_id: str, will: tuple[str, bytes] | None = None, window: int = 16) -> MqttLink:
+    def link(
+        self, client_id: str, will: tuple[str, bytes] | None = None, window: int = 16, hear: Hearing = EVERYTHING
+    ) -> MqttLink:
         """A link, not yet started."""
         proxy = self._proxies[client_id] = Proxy(self._broker.ports[self.version])
         url = f"mqtt://127.0.0.1:{proxy.port}"
-        return MqttLink(url, client_id, will=will, window=window, backoff_s=(0.02, 0.2))
+        return MqttLink(url, client_id, will=will, window=window, hear=hear, backoff_s=(0.02, 0.2))
 
     def cut(self, client_id: str) -> None:
         """Break the network to one link."""
