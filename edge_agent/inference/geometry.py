@@ -41,29 +41,57 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What of the picture is judged (`source`), and where in the contract's frame it lies (`target`)."""
+    """What of the decoded picture is judged (`source`), and where in the contract's frame it lies (`target`).
+
+    `size` is height and width of the source picture, of which the decoder may have given one `reduced` times smaller.
+    """
 
     source: Box
     target: Box
+    size: tuple[int, int]
+    reduced: int = 1
+
+    @property
+    def px_per_px(self) -> tuple[float, float]:
+        """Pixels of the source picture to one of the tensor, along x and y."""
+        across = self.reduced * self.source.width / self.target.width
+        return across, self.reduced * self.source.height / self.target.height
+
+    def to_source(self, points: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Places [..., 2] in pixels of the tensor, as x and y, in pixels of the source picture; none outside of it."""
+        offset = np.array((self.source.x, self.source.y)) * self.reduced
+        moved = (points - (self.target.x, self.target.y)) * self.px_per_px + offset
+        clipped: npt.NDArray[np.float64] = np.clip(moved, 0.0, self.size[::-1])
+        return clipped
 
 
-def place(contract: ImageInput, height: int, width: int) -> Placement:
-    """Where a picture of this size goes. Sides round half up; what is left over at odd sizes lies right and below.
+def place(contract: ImageInput, height: int, width: int, reduced: int = 1) -> Placement:
+    """Where a source picture of this size goes. Sides round half up; what is left at odd sizes lies right and below.
+
+    Of a picture that was decoded `reduced` times smaller, the region of interest takes every pixel that it touches.
 
     Raises:
         InferenceError: WRONG_SHAPE: the region of interest does not lie within the picture.
     """
-    source = Box(*(contract.roi or (0, 0, width, height)))
-    if source.x + source.width > width or source.y + source.height > height:
+    left, top, wide, high = contract.roi or (0, 0, width, height)
+    if left + wide > width or top + high > height:
         message = f"the region of interest {contract.roi} does not lie within {width} × {height} pixels"
         raise InferenceError(message, "set the camera to the size that the bundle was made for", Reason.WRONG_SHAPE)
+    x, y = left // reduced, top // reduced
+    source = Box(x, y, -(-(left + wide) // reduced) - x, -(-(top + high) // reduced) - y)
     target = Box(0, 0, contract.width, contract.height)
     is_wide = source.width * target.height > source.height * target.width
     if contract.geometry == "crop":
-        return Placement(_centre(source, _fit(target, source, by_height=is_wide)), target)
-    if contract.geometry == "letterbox":
-        return Placement(source, _centre(target, _fit(source, target, by_height=not is_wide)))
-    return Placement(source, target)
+        source = _centre(source, _fit(target, source, by_height=is_wide))
+    elif contract.geometry == "letterbox":
+        target = _centre(target, _fit(source, target, by_height=not is_wide))
+    return Placement(source, target, (height, width), reduced)
+
+
+def frame(contract: ImageInput) -> Placement:
+    """The placement of a picture that has the tensor's own size: places are then in pixels of the tensor."""
+    whole = Box(0, 0, contract.width, contract.height)
+    return Placement(whole, whole, (contract.height, contract.width))
 
 
 class Geometry:
@@ -71,21 +99,26 @@ class Geometry:
 
     def __init__(self, contract: ImageInput) -> None:
         self._contract = contract
-        self._shape: tuple[int, ...] = ()
-        self._placement = Placement(Box(0, 0, 0, 0), Box(0, 0, 0, 0))
+        self._key: tuple[object, ...] = ()
+        self.placement = frame(contract)
+        """Where the latest picture went."""
         self._buffers: dict[tuple[int, ...], Picture] = {}
 
-    def fit(self, picture: Picture) -> Picture:
+    def fit(self, picture: Picture, size: tuple[int, int] | None = None, reduced: int = 1) -> Picture:
         """The picture at the contract's size, valid until the next call. Its colours stay as they are.
+
+        `size` is height and width of the source, where `picture` is that one decoded `reduced` times smaller.
 
         Raises:
             InferenceError: WRONG_SHAPE: the region of interest does not lie within the picture.
         """
-        if picture.shape != self._shape:
-            self._placement = place(self._contract, picture.shape[0], picture.shape[1])
-            self._shape = picture.shape
+        key = (picture.shape, size, reduced)
+        if key != self._key:
+            height, width = size or picture.shape[:2]
+            self.placement = place(self._contract, height, width, reduced)
+            self._key = key
             self._buffers.clear()
-        source, target = self._placement.source.of(picture), self._placement.target
+        source, target = self.placement.source.of(picture), self.placement.target
         if self._contract.colour == "gray" and source.ndim == COLOUR:
             source = cv2.cvtColor(source, cv2.COLOR_BGR2GRAY, self._buffer(source.shape[:2], stage=0))
         fitted = self._resize(source, target.width, target.height)
@@ -106,7 +139,7 @@ class Geometry:
 
     def _on_canvas(self, fitted: Picture) -> Picture:
         canvas = self._buffer((self._contract.height, self._contract.width, *fitted.shape[2:]), stage=3)
-        self._placement.target.of(canvas)[...] = fitted
+        self.placement.target.of(canvas)[...] = fitted
         return canvas
 
     def _buffer(self, shape: tuple[int, ...], stage: int) -> Picture:

@@ -5,22 +5,31 @@ to one thread, `predict` to one thread, not necessarily the same.
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import numpy.typing as npt
 
 from edge_agent.errors import InferenceError
-from edge_agent.inference import postprocess, signals
-from edge_agent.inference.engine import Engine, choose_variant
-from edge_agent.inference.hardware import architecture, cpu_flags
+from edge_agent.inference import decision, postprocess, signals
+from edge_agent.inference.cache import Cache
+from edge_agent.inference.engine import Engine
+from edge_agent.inference.feed import Feed
+from edge_agent.inference.geometry import Placement, frame
+from edge_agent.inference.matching import check_match
+from edge_agent.inference.picture import check_picture, read_picture
+from edge_agent.inference.postprocess import View
 from edge_agent.inference.preprocess import Preprocessor, make_preprocessor
+from edge_agent.inference.tuning import Plan
+from edge_agent.inference.variants import settle
 from edge_agent.judgement import Prediction
 from edge_agent.sample import Sample
 from edge_protocol import bundle
 from edge_protocol.batch import Context
-from edge_protocol.bundle import Manifest, OperatingPoint
+from edge_protocol.bundle import ImageInput, Manifest, OperatingPoint
 from edge_protocol.codes import Reason, Verdict
 from edge_protocol.counters import Reference, load_reference
 from edge_protocol.errors import DecodeError, ManifestError
@@ -40,8 +49,9 @@ class Model:
         self.reference: Reference | None = None
         self.operating_point: OperatingPoint = manifest.operating_point
         self.preprocessor = preprocessor
-        self._engine = engine
+        self.engine = engine
         self._tensor = preprocessor.new_tensor()
+        self.feed = Feed(manifest)
         self._contexts: dict[str, Context] = {}
 
     @classmethod
@@ -50,33 +60,45 @@ class Model:
         folder: Path,
         *,
         variant: str | None = None,
-        cache: Path | None = None,
+        cache: Cache | None = None,
         threads: int = 1,
         optimise: bool = True,
+        plan: Plan | None = None,
     ) -> "Model":
         """The model of a bundle folder, checked against its manifest and warmed up.
 
-        Without `variant` the one that suits this processor is taken. `optimise=False` runs the graph node by node:
-        slow, and an int8 variant then computes what its arithmetic means on any processor.
+        Without `variant` the one that suits this processor is taken, as `plan` says or what was measured here, which
+        the cache knows. `optimise=False` runs the graph node by node: slow, and an int8 variant then computes what
+        its arithmetic means on any processor.
 
         Raises:
             InferenceError: NO_MODEL: no bundle, a damaged one, or one that cannot run here.
         """
         try:
             manifest, digest = bundle.read(folder)
-            chosen = manifest.variant(variant) if variant else choose_variant(manifest, cpu_flags(), architecture())
+            measured = plan or (cache.plans.get(digest) if cache is not None else None)
+            how = settle(manifest, folder, variant or "", measured)
+            chosen = manifest.variant(how.variant)
             # A gateway fetches only what it runs: the other variants' files need not be there.
             bundle.check_files(manifest, folder, bundle.needed(manifest, chosen.name))
             # Digest and load see the same bytes: a file that changes in between is not run.
             content = _read_checked(folder, manifest, chosen.file)
         except ManifestError as error:
             raise InferenceError(str(error), error.hint, Reason.NO_MODEL) from error
-        engine = Engine(content, threads=threads, cache=cache, optimise=optimise)
+        engine = Engine(
+            content,
+            threads=max(threads, how.threads),
+            cache=cache,
+            optimise=optimise,
+            arena=how.arena,
+            provider=chosen.provider,
+            dimensions=manifest.dimensions,
+        )
         preprocessor = make_preprocessor(manifest.input)
-        _check_graph(manifest, preprocessor, engine)
+        check_match(manifest, preprocessor.new_tensor(), engine.inputs, engine.results)
         model = cls(manifest, digest, chosen.name, preprocessor, engine)
         model.reference = _read_reference(folder, manifest)
-        engine.warm_up({preprocessor.tensor_name: model.new_tensor()})
+        engine.warm_up(model.feed.alone(model.new_tensor()))
         return model
 
     def new_tensor(self) -> Array:
@@ -89,6 +111,9 @@ class Model:
         Raises:
             InferenceError: with the reason why it cannot be judged.
         """
+        return self.preprocessor.decode(self._data(sample))
+
+    def _data(self, sample: Sample) -> bytes | Array:
         if sample.fault is not Reason.NONE:
             raise InferenceError(sample.detail or "the source gave nothing to judge", "", sample.fault)
         channel = sample.channels.get(self.preprocessor.channel)
@@ -98,35 +123,69 @@ class Model:
             message = f"the sample has no channel {self.preprocessor.channel!r}"
             hint = f"it has {', '.join(sample.channels) or 'none'}: name the source's channel as the bundle does"
             raise InferenceError(message, hint, Reason.WRONG_SHAPE)
-        return self.preprocessor.decode(channel.data)
+        return channel.data
 
     def signals(self, array: Array) -> dict[str, float]:
         """The monitored quantities of decoded values, without the score."""
         return signals.of(array)
 
-    def write(self, array: Array, tensor: Array) -> None:
-        """Preprocess decoded values into a tensor of `new_tensor`.
+    def picture(self, sample: Sample) -> Array:
+        """The source picture of a sample at its full size, for people.
+
+        Raises:
+            InferenceError: there is none.
+        """
+        data = self._data(sample)
+        return check_picture(data) if isinstance(data, np.ndarray) else read_picture(data)
+
+    def write(self, array: Array, tensor: Array) -> Placement | None:
+        """Preprocess decoded values into a tensor of `new_tensor`; of a picture, where in the source the tensor lies.
 
         Raises:
             InferenceError: with the reason why it cannot be judged.
         """
-        self.preprocessor.write(array, tensor)
+        return self.preprocessor.write(array, tensor)
 
     def run(self, tensor: Array) -> dict[str, Array]:
-        """The graph's outputs by name.
+        """The graph's outputs by name for a tensor by itself: a state is zero, and stays what it was.
 
         Raises:
             InferenceError: ENGINE_FAULT.
         """
-        return self._engine.run({self.preprocessor.tensor_name: tensor})
+        return self.engine.run(self.feed.alone(tensor))
 
-    def predict(self, tensor: Array) -> Prediction:
-        """What the model says of a tensor.
+    def predict(self, tensor: Array, placement: Placement | None = None) -> Prediction:
+        """What the model says of a tensor, with the state that the one before left.
 
         Raises:
             InferenceError: ENGINE_FAULT.
         """
-        return postprocess.predict(self.manifest.output, self.run(tensor))
+        outputs = self.engine.run(self.feed.next(tensor))
+        self.feed.keep(outputs)
+        return self.conclude(outputs, placement)
+
+    def conclude(
+        self, outputs: Mapping[str, Array], placement: Placement | None = None, point: OperatingPoint | None = None
+    ) -> Prediction:
+        """The prediction that outputs state. Without `placement`, places are in pixels of the tensor.
+
+        Raises:
+            InferenceError: ENGINE_FAULT: they are not what the manifest says.
+        """
+        contract, point = self.manifest.input, point or self.operating_point
+        view = View(contract, placement or frame(contract), point) if isinstance(contract, ImageInput) else None
+        return postprocess.predict(self.manifest.output, outputs, view)
+
+    def forget(self) -> None:
+        """Begin with states of zero: there is a gap, or another part of the line."""
+        self.feed.forget()
+
+    def twin(self) -> "Model":
+        """Another of the same engine, with buffers and states of its own, for another thread."""
+        preprocessor = make_preprocessor(self.manifest.input)
+        twin = Model(self.manifest, self.digest, self.variant, preprocessor, self.engine)
+        twin.reference, twin.operating_point = self.reference, self.operating_point
+        return twin
 
     def judge(self, sample: Sample) -> tuple[Prediction, dict[str, float]]:
         """Prediction and signals of a sample, in one thread.
@@ -136,12 +195,11 @@ class Model:
         """
         array = self.decode(sample)
         found = self.signals(array)
-        self.write(array, self._tensor)
-        return self.predict(self._tensor), found
+        return self.predict(self._tensor, self.write(array, self._tensor)), found
 
     def verdict(self, prediction: Prediction) -> tuple[Verdict, Reason]:
-        """The verdict of a prediction at this model's operating point."""
-        return postprocess.verdict(prediction, self.operating_point)
+        """The verdict of a prediction by itself, at this model's operating point."""
+        return decision.verdict(prediction, self.operating_point)
 
     def context(self, pipeline: str) -> Context:
         """What stands with each verdict of `pipeline` to say what judged it."""
@@ -174,21 +232,3 @@ def _read_checked(folder: Path, manifest: Manifest, name: str) -> bytes:
         message = f"{folder / name} changed while it was read"
         raise InferenceError(message, "copy the whole bundle folder again", Reason.NO_MODEL)
     return content
-
-
-def _check_graph(manifest: Manifest, preprocessor: Preprocessor, engine: Engine) -> None:
-    name, tensor = preprocessor.tensor_name, preprocessor.new_tensor()
-    kind, shape = engine.inputs.get(name, ("", ()))
-    fits = len(shape) == tensor.ndim and all(
-        a == b or isinstance(a, str) for a, b in zip(shape, tensor.shape, strict=True)
-    )
-    if set(engine.inputs) != {name} or kind != _TENSOR_KINDS[tensor.dtype.name] or not fits:
-        message = f"the graph takes {engine.inputs}, the manifest says {name} {tensor.dtype}{list(tensor.shape)}"
-        raise InferenceError(message, "make the bundle again", Reason.NO_MODEL)
-    missing = set(postprocess.output_names(manifest.output)) - set(engine.outputs)
-    if missing:
-        message = f"the graph has no output {', '.join(sorted(missing))}"
-        raise InferenceError(message, "make the bundle again", Reason.NO_MODEL)
-
-
-_TENSOR_KINDS = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}

@@ -27,6 +27,16 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 GREY, COLOUR = 2, 3
 """Dimensions of a picture's array: [h, w] or [h, w, 3]."""
 
+_FLAGS = {
+    (False, 1): cv2.IMREAD_COLOR,
+    (False, 2): cv2.IMREAD_REDUCED_COLOR_2,
+    (False, 4): cv2.IMREAD_REDUCED_COLOR_4,
+    (False, 8): cv2.IMREAD_REDUCED_COLOR_8,
+    (True, 1): cv2.IMREAD_GRAYSCALE,
+    (True, 2): cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    (True, 4): cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    (True, 8): cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 _CHANNELS = 3
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER_BYTES = 13
@@ -54,8 +64,13 @@ class Header:
     bits: int
 
 
-def read_picture(data: bytes) -> npt.NDArray[np.uint8]:
-    """Decode a PNG or JPEG.
+def is_jpeg(data: bytes) -> bool:
+    """Whether the bytes begin as a JPEG does."""
+    return data.startswith(_JPEG)
+
+
+def read_picture(data: bytes, reduce: int = 1) -> npt.NDArray[np.uint8]:
+    """Decode a PNG or JPEG; a JPEG may be decoded `reduce` times smaller, its sides rounded up.
 
     Raises:
         InferenceError: UNREADABLE when it is none, or damaged; WRONG_SHAPE when it is of a kind that is not judged.
@@ -65,13 +80,14 @@ def read_picture(data: bytes) -> npt.NDArray[np.uint8]:
         raise UnreadablePicture(problem)
     header = read_header(data)
     _check_kind(header)
-    flag = cv2.IMREAD_GRAYSCALE if header.channels == 1 else cv2.IMREAD_COLOR
+    reduce = reduce if is_jpeg(data) else 1
+    flag = _FLAGS[header.channels == 1, reduce]
     try:
         picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         problem = "the picture cannot be decoded"
         raise UnreadablePicture(problem) from error
-    if picture is None or picture.shape[:2] != (header.height, header.width):
+    if picture is None or picture.shape[:2] != (-(-header.height // reduce), -(-header.width // reduce)):
         problem = "the picture is truncated or damaged"
         raise UnreadablePicture(problem)
     return picture  # type: ignore[no-any-return]

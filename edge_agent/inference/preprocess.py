@@ -4,6 +4,7 @@ The one implementation of the contract: training, calibration, evaluation, self-
 A preprocessor keeps its buffers and so belongs to one thread at a time.
 """
 
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -12,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.errors import InferenceError
-from edge_agent.inference.features import Window, check_window, log_power_spectrum, read_window
-from edge_agent.inference.geometry import Geometry, Picture
-from edge_agent.inference.picture import GREY, check_picture, read_picture
-from edge_protocol.bundle import ImageInput, InputContract, WindowInput
+from edge_agent.inference.features import Window, check_array, check_window, log_power_spectrum, read_array, read_window
+from edge_agent.inference.geometry import Geometry, Picture, Placement
+from edge_agent.inference.picture import GREY, check_picture, is_jpeg, read_header, read_picture
+from edge_protocol.bundle import ImageInput, InputContract, TensorInput, WindowInput
 from edge_protocol.codes import Reason
 
 Array = npt.NDArray[Any]
+
+_REAL = frozenset({"float32", "float64"})
 
 
 class Preprocessor(Protocol):
@@ -44,8 +47,11 @@ class Preprocessor(Protocol):
     def normalise(self, fitted: Array, out: Array) -> None:
         """Write what `geometry` gave as the tensor."""
 
-    def write(self, array: Array, out: Array) -> None:
-        """Write decoded values into a tensor of `new_tensor`. Raises InferenceError: WRONG_SHAPE or NOT_FINITE."""
+    def write(self, array: Array, out: Array) -> Placement | None:
+        """Write decoded values into a tensor of `new_tensor`; of a picture, where in the source the tensor lies.
+
+        Raises InferenceError: WRONG_SHAPE or NOT_FINITE.
+        """
 
 
 def make_preprocessor(contract: InputContract) -> Preprocessor:
@@ -62,8 +68,12 @@ class ImagePreprocessor:
         self._contract = contract
         self._geometry = Geometry(contract)
         self.tensor_name = contract.tensor
+        self._is_whole = contract.dtype not in _REAL
         self._tables = _make_tables(contract)
+        self._table = np.ascontiguousarray(np.stack(self._tables, axis=-1)[None])
         self._planes = [np.empty((contract.height, contract.width), np.uint8) for _ in range(3)]
+        self._picture = np.empty((contract.height, contract.width, 3), np.uint8)
+        self._reduced: tuple[Callable[[], object], tuple[int, int]] = (lambda: None, (0, 0))
 
     def new_tensor(self) -> Array:
         """A tensor of the contract's layout and type."""
@@ -72,33 +82,57 @@ class ImagePreprocessor:
         return np.zeros(shape, self._contract.dtype)
 
     def decode(self, data: bytes | Array) -> Picture:
-        """A picture from its bytes, or the array checked."""
-        return check_picture(data) if isinstance(data, np.ndarray) else read_picture(data)
+        """A picture from its bytes, or the array checked. A JPEG is decoded smaller where the contract says so."""
+        if isinstance(data, np.ndarray):
+            return check_picture(data)
+        factor = self._contract.jpeg_reduce
+        picture = read_picture(data, factor)
+        if factor > 1 and is_jpeg(data):
+            header = read_header(data)
+            # The picture alone does not tell, and `write` must know; it is only this one, not others of its size.
+            self._reduced = weakref.ref(picture), (header.height, header.width)
+        return picture
 
     def geometry(self, array: Array) -> Picture:
         """The picture at the contract's size."""
+        latest, size = self._reduced
+        if latest() is array:
+            return self._geometry.fit(array, size, self._contract.jpeg_reduce)
         return self._geometry.fit(array)
 
     def normalise(self, fitted: Array, out: Array) -> None:
-        """Colour order, (value - mean) / std, layout. A uint8 tensor takes the values as they are."""
+        """Colour order, (value - mean) / std, layout. Whole numbers take the grey levels as they are."""
+        if self._contract.layout == "nhwc" and len(self._tables) > 1:
+            self._normalise_pixels(fitted, out[0])
+            return
         for channel, plane in enumerate(self._split(fitted)):
             target = out[0, channel] if self._contract.layout == "nchw" else out[0, :, :, channel]
-            if self._contract.dtype == "uint8":
+            if self._is_whole:
                 target[...] = plane
-            elif target.flags.c_contiguous:
-                cv2.LUT(plane, self._tables[channel], target)
             else:
-                target[...] = self._tables[channel][plane]
+                cv2.LUT(plane, self._tables[channel], target)
 
-    def write(self, array: Array, out: Array) -> None:
+    def write(self, array: Array, out: Array) -> Placement:
         """Geometry and normalisation in one."""
         self.normalise(self.geometry(array), out)
+        return self._geometry.placement
 
     def _split(self, fitted: Picture) -> list[Picture]:
         if fitted.ndim == GREY:
             return [fitted] * len(self._tables)
         cv2.split(fitted, self._planes)
         return self._planes[::-1] if self._contract.colour == "rgb" else self._planes
+
+    def _normalise_pixels(self, fitted: Picture, target: Array) -> None:
+        """Channels that lie side by side, in one step."""
+        is_grey, is_rgb = fitted.ndim == GREY, self._contract.colour == "rgb"
+        if is_grey or is_rgb:
+            cv2.cvtColor(fitted, cv2.COLOR_GRAY2BGR if is_grey else cv2.COLOR_BGR2RGB, self._picture)
+            fitted = self._picture
+        if self._is_whole:
+            target[...] = fitted
+        else:
+            cv2.LUT(fitted, self._table, target)
 
 
 class WindowPreprocessor:
@@ -118,7 +152,8 @@ class WindowPreprocessor:
     def new_tensor(self) -> Array:
         """A tensor of one row of features."""
         raw = self._contract.features == "raw"
-        return np.zeros((1, self._contract.length if raw else self._contract.bands), np.float32)
+        row = (1, self._contract.length if raw else self._contract.bands)
+        return np.zeros(self._contract.shape or row, self._contract.dtype)
 
     def decode(self, data: bytes | Array) -> Window:
         """A window from the bytes of a .npy file, or the array checked."""
@@ -136,23 +171,84 @@ class WindowPreprocessor:
             InferenceError: NOT_FINITE: the values of the window were too large for their squares.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            out[0] = (fitted - self._mean) / self._std
-        if not np.isfinite(out).all():
-            message = "a window whose features are not finite"
-            raise InferenceError(message, "look at the sensor's range", Reason.NOT_FINITE)
+            fill((fitted - self._mean) / self._std, out)
 
     def write(self, array: Array, out: Array) -> None:
         """Features and standardisation in one."""
         self.normalise(self.geometry(array), out)
 
 
-def _make_tables(contract: ImageInput) -> list[npt.NDArray[np.float32]]:
+class TensorPreprocessor:
+    """Arrays: as they are, or (value - mean) / std along the last axis."""
+
+    def __init__(self, contract: TensorInput) -> None:
+        self._contract = contract
+        self.channel = contract.channel
+        self.tensor_name = contract.tensor
+        self._mean, self._std = np.array(contract.mean), np.array(contract.std)
+
+    def new_tensor(self) -> Array:
+        """A tensor of the contract's shape and type."""
+        return np.zeros(self._contract.shape, self._contract.dtype)
+
+    def decode(self, data: bytes | Array) -> Array:
+        """An array from the bytes of a .npy file, or the array checked; a batch of one may be left out."""
+        shape = self._contract.shape
+        return check_array(data, shape) if isinstance(data, np.ndarray) else read_array(data, shape)
+
+    def geometry(self, array: Array) -> Array:
+        """The array as it is: it has its shape already."""
+        return array
+
+    def normalise(self, fitted: Array, out: Array) -> None:
+        """Standardise where the contract says so, in the contract's type.
+
+        Raises:
+            InferenceError: NOT_FINITE, or WRONG_SHAPE: a whole number is wanted.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            fill((fitted - self._mean) / self._std if self._mean.size else fitted, out)
+
+    def write(self, array: Array, out: Array) -> None:
+        """The same."""
+        self.normalise(array, out)
+
+
+def fill(values: Array, out: Array) -> None:
+    """Write values into a tensor of their number, in its type and shape.
+
+    Raises:
+        InferenceError: NOT_FINITE when its type cannot hold them, WRONG_SHAPE when it is of whole numbers and they
+            are not.
+    """
+    flat, target = values.reshape(-1), out.reshape(-1)
+    if out.dtype.kind == "f":
+        target[...] = flat
+        if not np.isfinite(target).all():
+            message = "values that are not finite"
+            raise InferenceError(message, "look at the sensor's range", Reason.NOT_FINITE)
+        return
+    limits = np.iinfo(out.dtype)
+    if values.dtype.kind == "f" and not (flat == np.rint(flat)).all():
+        message = f"values that are no whole numbers, for a tensor of {out.dtype}"
+        raise InferenceError(
+            message, "let the source deliver whole numbers, or export the graph for floats", Reason.WRONG_SHAPE
+        )
+    if flat.size and not (limits.min <= flat.min() and flat.max() <= limits.max):
+        message = f"values beyond what {out.dtype} holds"
+        raise InferenceError(message, "look at the sensor's range", Reason.NOT_FINITE)
+    target[...] = flat
+
+
+def _make_tables(contract: ImageInput) -> list[Array]:
     """Per channel the 256 values a grey level can become: rounded once, the same on every machine."""
     levels = np.arange(256, dtype=np.float64)
-    return [((levels - m) / s).astype(np.float32) for m, s in zip(contract.mean, contract.std, strict=True)]
+    kind = contract.dtype if contract.dtype in _REAL else "float32"
+    return [((levels - m) / s).astype(kind) for m, s in zip(contract.mean, contract.std, strict=True)]
 
 
 _PREPROCESSORS: dict[type, Callable[[Any], Preprocessor]] = {
     ImageInput: ImagePreprocessor,
     WindowInput: WindowPreprocessor,
+    TensorInput: TensorPreprocessor,
 }

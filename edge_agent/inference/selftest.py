@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from edge_agent import __version__
 from edge_agent.errors import InferenceError
-from edge_agent.inference import engine, postprocess
+from edge_agent.inference import decision, engine, postprocess
+from edge_agent.inference.geometry import Placement
 from edge_agent.inference.hardware import architecture, cpu_flags
 from edge_agent.inference.model import Model
 from edge_agent.inference.preprocess import Preprocessor
@@ -62,6 +63,7 @@ class Approach:
 
     tensor: Array
     stages: dict[str, tuple[float, ...]]
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ def approach(preprocessor: Preprocessor, data: bytes) -> Approach:
     stages = {"decode": probe(array), "geometry": probe(preprocessor.geometry(array))}
     # Not of what `geometry` gave: the line calls `write`, and so is this.
     tensor = preprocessor.new_tensor()
-    preprocessor.write(array, tensor)
-    return Approach(tensor, {**stages, "normalise": probe(tensor)})
+    placement = preprocessor.write(array, tensor)
+    return Approach(tensor, {**stages, "normalise": probe(tensor)}, placement)
 
 
 def conclude(model: Model, begun: Approach, outputs: Mapping[str, Array]) -> Trace:
@@ -107,9 +109,10 @@ def conclude(model: Model, begun: Approach, outputs: Mapping[str, Array]) -> Tra
         InferenceError: they are not what the manifest says.
     """
     first = postprocess.output_names(model.manifest.output)[0]
-    prediction = postprocess.predict(model.manifest.output, outputs)
     # By the manifest's own operating point: what a site has set instead is nothing that a golden knows of.
-    verdict, _ = postprocess.verdict(prediction, model.manifest.operating_point)
+    point = model.manifest.operating_point
+    prediction = model.conclude(outputs, begun.placement, point)
+    verdict, _ = decision.verdict(prediction, point)
     return Trace({**begun.stages, "engine": probe(outputs[first])}, prediction.score, verdict.name)
 
 

@@ -26,7 +26,7 @@ def seen(data: bytes | np.ndarray, channel: str = "image") -> Sample:
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
     """The small image bundle, loaded."""
-    return Model.load(small_bundles.write_image_bundle(tmp_path / "image"), cache=tmp_path / "cache")
+    return Model.load(small_bundles.write_image_bundle(tmp_path / "image"))
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from edge_agent.errors import InferenceError
-from edge_agent.inference.postprocess import predict, verdict
+from edge_agent.inference.decision import verdict
+from edge_agent.inference.postprocess import predict
 from edge_agent.judgement import Prediction
 from edge_protocol.bundle import AnomalyOutput, ClassOutput, OperatingPoint
 from edge_protocol.codes import Reason, Verdict
