@@ -15,16 +15,16 @@ from edge_agent.config import Config
 from edge_agent.crew import yield_to_others
 from edge_agent.errors import ConfigError, StoreError
 from edge_agent.inference.intake import Intake
+from edge_agent.inference.lane import Guard as GuardCheck
 from edge_agent.inference.model import Model
-from edge_agent.inference.pipeline import Guard as GuardCheck
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
 from edge_agent.outputs.kinds import make_output
 from edge_agent.outputs.output import Output
-from edge_agent.serving.server import Server
 from edge_agent.serving.metrics import Buffered, Metrics
-from edge_agent.sources.guard import Guard
+from edge_agent.serving.server import Server
+from edge_agent.sources.guard import Guard, Kind
 from edge_agent.sources.kinds import make_source
 from edge_agent.sources.source import Source
 from edge_agent.sources.triggers import make_ticker
@@ -32,7 +32,7 @@ from edge_agent.station import Station
 from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.uplink import Uplink
 from edge_protocol import ranges, topics
-from edge_protocol.bundle import MANIFEST, WindowInput
+from edge_protocol.bundle import MANIFEST, ImageInput, TensorInput, WindowInput
 from edge_protocol.errors import LinkError
 from edge_protocol.messages import GatewayState, Link, encode
 from edge_protocol.mqtt import MqttLink, Tls
@@ -41,6 +41,9 @@ DATABASE = "lineside.db"
 
 NEIGHBOURS_NICE = 10
 """How far the threads that answer neighbours give way: they get a tenth of a processor that the line wants too."""
+
+KINDS: dict[type, Kind] = {ImageInput: "image", WindowInput: "window", TensorInput: "tensor"}
+"""What a guard makes of the input of a bundle."""
 
 DRAIN_S = 3.0
 """How long a stop waits for the hub's last receipts; what has none stays in the outbox."""
@@ -133,15 +136,20 @@ def make_pipelines(
             emit=emit,
             clock=clock,
             deadline_ms=table.deadline_ms,
+            policy=table.policy,
+            sample_every=table.sample_every,
             observe=metrics.observer(table.name),
         )
     return pipelines
 
 
 def make_guard(table: settings.Pipeline, model: Model) -> GuardCheck:
-    """A guard of its own for a model of a pipeline."""
-    contract = model.manifest.input
-    return Guard(table.guard, contract.length if isinstance(contract, WindowInput) else None).check
+    """A guard of its own for a model of a pipeline.
+
+    Raises:
+        ConfigError: the picture that it shall compare with cannot be read.
+    """
+    return Guard(table.guard, KINDS[type(model.manifest.input)], model.reference).check
 
 
 def make_sources(config: Config) -> dict[str, dict[str, Source]]:

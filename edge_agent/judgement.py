@@ -58,7 +58,8 @@ class Prediction:
 class Judgement:
     """One pipeline's answer to one trigger. `score` is None where nothing was judged.
 
-    `signals` are the monitored quantities of this sample, by the names of the bundle's reference.
+    `signals` are the monitored quantities of this sample, by the names of the bundle's reference. `detail` says in
+    words why nothing was judged, where a word was said; it is for the event, not for the record.
     """
 
     trigger: Trigger
@@ -70,3 +71,4 @@ class Judgement:
     latency_us: int
     signals: Mapping[str, float] = field(default_factory=dict)
     prediction: Prediction | None = None
+    detail: str = ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,4 +54,21 @@ class Sample:
     number: int | None = None
     fault: Reason = Reason.NONE
     detail: str = ""
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a guard sees of a decoded input. Its arrays are lent: they hold something else after the next input.
+
+    `values` are every s-th row of a picture, or the window or tensor itself; `luma` are the same rows in grey, None
+    where the input is no picture. `signals` are the monitored quantities, `at_us` our time of capture.
+    """
+
+    values: npt.NDArray[Any]
+    luma: npt.NDArray[np.uint8] | None = None
+    signals: Mapping[str, float] = field(default_factory=dict)
+    at_us: int = 0
+    taken_us: int | None = None
+    missing: int = 0
     replayed: bool = False

@@ -8,26 +8,54 @@ import numpy.typing as npt
 
 from edge_agent.inference.picture import COLOUR
 
+Rows = npt.NDArray[np.uint8]
+
 _ROWS = 128
 _TINY = 1e-12
 
 
-def of_image(picture: npt.NDArray[np.uint8]) -> dict[str, float]:
-    """`luma_mean`, `luma_std`, `sharpness`, and for colour `red_green` and `blue_green`, on every s-th row.
+class Sampler:
+    """Every s-th row of pictures, about 128 of them, as they are and in grey.
 
-    Whole rows, about 128 of them: neighbours stay neighbours, so that sharpness means focus, and a 1080p frame takes
-    well under half a millisecond. Sharpness is the mean step between neighbours over the deviation, so that it does
-    not change with the light.
+    Whole rows: neighbours stay neighbours, so that sharpness means focus, and a 1080p frame takes well under half a
+    millisecond. Its buffers are kept, so pictures of one size allocate nothing; what is given holds until the next.
     """
-    rows = np.ascontiguousarray(picture[:: max(1, picture.shape[0] // _ROWS)])
-    luma = cv2.cvtColor(rows, cv2.COLOR_BGR2GRAY) if rows.ndim == COLOUR else rows
-    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(luma))
-    step = float(cv2.mean(cv2.absdiff(luma[:, 1:], luma[:, :-1]))[0]) if luma.shape[1] > 1 else 0.0
-    signals = {"luma_mean": mean, "luma_std": deviation, "sharpness": step / max(deviation, 1.0)}
-    if rows.ndim == COLOUR:
-        blue, green, red, _ = cv2.mean(rows)
-        signals |= {"red_green": (red + 1) / (green + 1), "blue_green": (blue + 1) / (green + 1)}
-    return signals
+
+    def __init__(self) -> None:
+        self._rows = self._luma = self._step = np.empty((0, 0), np.uint8)
+
+    def take(self, picture: npt.NDArray[np.uint8]) -> tuple[Rows, Rows]:
+        """The rows of a picture, and their luma: the same array where it is grey."""
+        chosen = picture[:: max(1, picture.shape[0] // _ROWS)]
+        if chosen.shape != self._rows.shape:
+            self._rows = np.empty(chosen.shape, np.uint8)
+            self._luma = self._rows if chosen.ndim < COLOUR else np.empty(chosen.shape[:2], np.uint8)
+            self._step = np.empty((chosen.shape[0], chosen.shape[1] - 1), np.uint8)
+        np.copyto(self._rows, chosen)
+        if chosen.ndim == COLOUR:
+            cv2.cvtColor(self._rows, cv2.COLOR_BGR2GRAY, self._luma)
+        return self._rows, self._luma
+
+    def signals(self) -> dict[str, float]:
+        """`luma_mean`, `luma_std`, `sharpness`, and for colour `red_green` and `blue_green`, of the rows taken last.
+
+        Sharpness is the mean step between neighbours over the deviation, so that it does not change with the light.
+        """
+        luma = self._luma
+        mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(luma))
+        step = float(cv2.mean(cv2.absdiff(luma[:, 1:], luma[:, :-1], self._step))[0]) if self._step.size else 0.0
+        signals = {"luma_mean": mean, "luma_std": deviation, "sharpness": step / max(deviation, 1.0)}
+        if self._rows.ndim == COLOUR:
+            blue, green, red, _ = cv2.mean(self._rows)
+            signals |= {"red_green": (red + 1) / (green + 1), "blue_green": (blue + 1) / (green + 1)}
+        return signals
+
+
+def of_image(picture: npt.NDArray[np.uint8]) -> dict[str, float]:
+    """The signals of one picture, as `Sampler` gives them."""
+    sampler = Sampler()
+    sampler.take(picture)
+    return sampler.signals()
 
 
 def of_window(window: npt.NDArray[np.float64]) -> dict[str, float]:

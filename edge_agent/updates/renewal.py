@@ -11,8 +11,9 @@ from pathlib import Path
 from edge_agent import settings
 from edge_agent.clock import Clock
 from edge_agent.inference import memory
+from edge_agent.inference.lane import Guard
 from edge_agent.inference.model import Model
-from edge_agent.inference.pipeline import Guard, Pipeline
+from edge_agent.inference.pipeline import Pipeline
 from edge_agent.updates import machine
 from edge_agent.updates.ledger import Ledger, Phase, Problem, Slot
 from edge_agent.updates.loading import Loading

@@ -73,9 +73,7 @@ class Gateway:
         self.intake = Intake.open(folder / "intake.ring", boot="boot-1", epoch=self.store.epoch)
         self.watch = Watch("seal", pane_rows=10, pane_s=60)
         self.watch.begin(model.digest, model.reference)
-        self.pipeline = Pipeline(
-            "seal", model, guard=lambda _array, _replayed: Reason.NONE, emit=self._emit, clock=self.clock
-        )
+        self.pipeline = Pipeline("seal", model, guard=lambda _look: Reason.NONE, emit=self._emit, clock=self.clock)
         nothing = Nothing()
         self.station = Station(
             "part", nothing, {"camera": nothing}, {"camera": [self.pipeline]},

@@ -89,9 +89,7 @@ class Place:
         self.events: list[AnyRecord] = []
         self.faults = Faults(self._record)
         self.pipelines = [
-            Pipeline(
-                name, model, guard=lambda _array, _replayed: Reason.NONE, emit=self.judged.append, clock=self.clock
-            )
+            Pipeline(name, model, guard=lambda _look: Reason.NONE, emit=self.judged.append, clock=self.clock)
             for name in ("left", "right")
         ]
         self.missed: list[int] = []

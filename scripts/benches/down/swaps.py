@@ -44,9 +44,7 @@ class Line:
         self.taken = 0
         self._frames = frames
         self._clock = Clock()
-        self.pipeline = Pipeline(
-            "surface", model, guard=lambda _array, _replayed: Reason.NONE, emit=self._told, clock=self._clock
-        )
+        self.pipeline = Pipeline("surface", model, guard=lambda _look: Reason.NONE, emit=self._told, clock=self._clock)
         self._ends, self._quiet = threading.Event(), threading.Event()
         self._threads = [threading.Thread(target=self._admit), threading.Thread(target=self._judge)]
 

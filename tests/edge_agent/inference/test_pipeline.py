@@ -10,8 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_agent import settings
 from edge_agent.clock import FixedClock
+from edge_agent.inference.lane import BUFFERS
 from edge_agent.inference.model import Model
-from edge_agent.inference.pipeline import BUFFERS, Pipeline
+from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.sample import Channel, Sample, Trigger
 from edge_agent.sources.guard import Guard
@@ -59,7 +60,7 @@ class Line:
         self.judged: list[Judgement] = []
         self.model = model
         self.n = 0
-        guard = Guard(settings.Guard())
+        guard = Guard(settings.Guard(), model.manifest.input.__struct_config__.tag)
         self.pipeline = Pipeline("seal", model, guard=guard.check, emit=self.judged.append, clock=self.clock, **keys)
 
     def trigger(self) -> Trigger:
@@ -122,7 +123,7 @@ BAD_WINDOWS = [
     (np.linspace(-1, 1, LENGTH) * 1e200, Reason.NOT_FINITE),
     (np.arange(LENGTH - 1.0), Reason.WRONG_SHAPE),
     (np.ones((2, LENGTH)), Reason.WRONG_SHAPE),
-    (np.zeros(LENGTH), Reason.FROZEN),
+    (np.zeros(LENGTH), Reason.DEAD),
     (b"not a window", Reason.UNREADABLE),
     (b"", Reason.UNREADABLE),
 ]
@@ -278,7 +279,7 @@ def test_a_guard_comes_and_goes_with_its_model(releases: tuple[Model, Model]) ->
     line = Line(releases[0])
     before = line.judge(window(1))
 
-    line.pipeline.swap(releases[1], lambda _array, _replayed: Reason.BLACK)
+    line.pipeline.swap(releases[1], lambda _look: Reason.BLACK)
     guarded = line.judge(window(2))
     line.pipeline.swap(releases[0])
     after = line.judge(window(3))

@@ -143,7 +143,7 @@ class Line:
     def _build(self, placed: Path, limits: settings.Updates, *, was_clean: bool | None) -> None:
         clean = self.store.was_clean if was_clean is None else was_clean
         self.pipeline = Pipeline(
-            "engine", self._first(placed, was_clean=clean), guard=lambda _array, _replayed: Reason.NONE,
+            "engine", self._first(placed, was_clean=clean), guard=lambda _look: Reason.NONE,
             emit=self._emit, clock=self.clock,
         )  # fmt: skip
         self.workshop = QuickWorkshop(self.folder, limits, self._want, self.clock, record=self._record)
@@ -220,7 +220,7 @@ class Line:
             lambda _name, model: self.swaps.append(model.digest),
             lambda _name: self.silent,
             may_return,
-            lambda _model: lambda _array, _replayed: Reason.NONE,
+            lambda _model: lambda _look: Reason.NONE,
         )
         return Renewal(
             self.pipeline, TABLE, limits, workshop=self.workshop, ledger=self.ledger, clock=self.clock, around=around,

@@ -1,0 +1,93 @@
+"""A loaded model with the tensors that are shaped for it: a sample comes in, a filled tensor or a reason goes out.
+
+Everything of the size of a picture is kept from part to part, but for what a JPEG is decoded to. It belongs
+to the thread that admits. Never waits and never says a verdict.
+"""
+
+import logging
+import queue
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+
+from edge_agent.errors import InferenceError
+from edge_agent.inference.model import Model
+from edge_agent.inference.signals import Sampler
+from edge_agent.sample import Channel, Look, Sample
+from edge_protocol.bundle import ImageInput
+from edge_protocol.codes import Reason
+
+log = logging.getLogger(__name__)
+
+BUFFERS = 4
+"""Tensors between the two threads. With four the pair reaches .93 of the bare session, with two .89."""
+
+Array: TypeAlias = npt.NDArray[Any]
+Guard: TypeAlias = Callable[[Look], Reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A decoded input that is trusted, or the reason why there is none, in a code and in words."""
+
+    array: Array | None = None
+    signals: Mapping[str, float] = field(default_factory=dict)
+    reason: Reason = Reason.NONE
+    detail: str = ""
+
+
+class Lane:
+    """One model between the two threads of its pipeline. A swap changes the lane between two samples."""
+
+    def __init__(self, model: Model, guard: Guard) -> None:
+        self.model = model
+        self.guard = guard
+        self.free: queue.SimpleQueue[Array] = queue.SimpleQueue()
+        for _ in range(BUFFERS):
+            self.free.put(model.new_tensor())
+        self._sampler = Sampler() if isinstance(model.manifest.input, ImageInput) else None
+
+    def decode(self, sample: Sample) -> Prepared:
+        """The values of a sample."""
+        return _safely(lambda: Prepared(self.model.decode(sample)))
+
+    def look(self, sample: Sample, array: Array) -> Prepared:
+        """What is watched of the values, and whether they are to be trusted."""
+        return _safely(lambda: self._look(sample, array))
+
+    def fill(self, array: Array, tensor: Array) -> Prepared:
+        """Write the values into a tensor."""
+
+        def write() -> Prepared:
+            self.model.write(array, tensor)
+            return Prepared(array)
+
+        return _safely(write)
+
+    def _look(self, sample: Sample, array: Array) -> Prepared:
+        values, luma = array, None
+        if self._sampler is not None:
+            values, luma = self._sampler.take(array)
+            signals = self._sampler.signals()
+        else:
+            signals = self.model.signals(array)
+        channel = self._channel(sample)
+        look = Look(values, luma, signals, channel.mono_us, channel.taken_us, channel.missing, sample.replayed)
+        return Prepared(array, signals, self.guard(look))
+
+    def _channel(self, sample: Sample) -> Channel:
+        channels = sample.channels
+        return channels.get(self.model.preprocessor.channel) or next(iter(channels.values()))
+
+
+def _safely(work: Callable[[], Prepared]) -> Prepared:
+    """What `work` gives. An input that nobody foresaw costs its own part and no other: the line goes on."""
+    try:
+        return work()
+    except InferenceError as error:
+        return Prepared(reason=error.reason, detail=f"{error} ({error.hint})" if error.hint else str(error))
+    except Exception as error:
+        log.exception("an input that cannot be read in a way nobody expected")
+        return Prepared(reason=Reason.UNREADABLE, detail=f"{type(error).__name__}: {error}")
