@@ -1,0 +1,116 @@
+"""A contract comes in, a function from windows to feature vectors goes out, with all that can be made beforehand.
+
+Row 0 of what is given is the window, then the speed in hertz where it is measured, then the context channels.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_agent.inference.vibration import envelope, orders, spectrum
+from edge_agent.inference.vibration.bearing import fault_orders
+from edge_agent.inference.vibration.time_domain import time_features
+from edge_protocol.contract import Vibration, WindowInput
+from edge_protocol.features import FAULTS, feature_names, is_speed_known, log_bins
+
+Window: TypeAlias = npt.NDArray[np.float64]
+
+MIN_TURNS = 4.0
+"""Of the shaft in one window: with fewer, orders cannot be told apart, and what belongs to them is zero."""
+
+SLIP = 0.02
+"""Balls slip: a fault strikes up to this share off the order that geometry says."""
+
+SYNCHRONOUS = 0.005
+"""Shafts and gears do not slip, but speeds are measured with this error."""
+
+_SIDEBANDS = {"bpfo": "shaft", "bpfi": "shaft", "bsf": "ftf", "ftf": "shaft"}
+"""What modulates each fault: a spot of a race passes the load, or a ball is carried through it by its cage."""
+
+
+class Kit:
+    """The feature vector of one contract. Pure but for its tables, so any thread may use it."""
+
+    def __init__(self, contract: WindowInput) -> None:
+        self._length = contract.length
+        self._rate_hz = contract.rate_hz
+        self._step_hz = contract.rate_hz / contract.length
+        self._about = contract.vibration or Vibration()
+        self._bins = log_bins(contract.length, self._about.bands)
+        given = self._about.envelope_hz
+        bands = (given,) if given is not None else envelope.candidate_bands(contract.rate_hz)
+        self._bands = [envelope.band_bins(band, contract.length, contract.rate_hz) for band in bands]
+        self._orders = fault_orders(self._about.bearing) if self._about.bearing is not None else {}
+        self._has_orders = is_speed_known(self._about)
+        self.channels = tuple(filter(None, (contract.channel, self._about.speed_channel, *self._about.context)))
+        self.size = len(feature_names(contract))
+
+    def vector(self, rows: Window) -> Window:
+        """The features [size] of rows [channels, length], or of a window [length] where there is one channel."""
+        rows = rows.reshape(-1, self._length)
+        window, about = rows[0], self._about
+        density = spectrum.density(window, self._rate_hz)
+        found = [
+            *time_features(window),
+            spectrum.velocity_rms(density, self._step_hz, about.velocity_hz, about.unit),
+            *spectrum.band_energies(density, self._rate_hz, self._bins),
+            *spectrum.centroid_and_entropy(density, self._step_hz),
+        ]
+        turns = self._turns(rows)
+        if self._has_orders:
+            found += self._shaft(window, turns)
+        found += self._envelope(window, turns)
+        found += [float(row.mean()) for row in rows[1:]]
+        return np.array(found)
+
+    def _turns(self, rows: Window) -> Window | None:
+        """Turns of the shaft at each sample where its speed is measured."""
+        return orders.phase(np.abs(rows[1]), self._rate_hz) if self._about.speed_channel else None
+
+    def _shaft(self, window: Window, turns: Window | None) -> list[float]:
+        """Amplitudes of the shaft's orders and the gear's."""
+        teeth = self._about.gear_teeth
+        places = [1.0, 2.0, 3.0]
+        if teeth:
+            places += [teeth, 2 * teeth, teeth - 2, teeth - 1, teeth + 1, teeth + 2]
+        step = self._order_step(turns)
+        if step is None:
+            return [0.0] * (6 if teeth else 3)
+        lines = spectrum.amplitudes(window if turns is None else orders.resample(window, turns, self._length))
+        found = [spectrum.amplitude_at(lines, step, place, SYNCHRONOUS) for place in places]
+        return [*found[:5], sum(found[5:])] if teeth else found
+
+    def _envelope(self, window: Window, turns: Window | None) -> list[float]:
+        """Size and impulsiveness of the envelope, and the bearing's faults in it."""
+        transformed = np.fft.rfft(window - window.mean())
+        candidates = [envelope.envelope(transformed, self._length, band) for band in self._bands]
+        kurtoses = [envelope.kurtosis(each) for each in candidates]
+        best = int(np.argmax(kurtoses))
+        signal = candidates[best]
+        found = [float(np.sqrt(np.square(signal).mean())), kurtoses[best]]
+        return found + self._bearing(signal, turns) if self._orders else found
+
+    def _bearing(self, signal: Window, turns: Window | None) -> list[float]:
+        step = self._order_step(turns)
+        if step is None:
+            return [0.0] * (5 * len(FAULTS))
+        if turns is not None:
+            places = orders.at_equal_angles(turns, signal.size) * (signal.size / self._length)
+            signal = orders.interpolate(signal, places)
+        lines = spectrum.amplitudes(signal)
+        top = 3.5 * max(self._orders.values())
+        low, high = max(round(min(self._orders.values()) / 2 / step), 1), min(round(top / step), lines.size)
+        floor = float(np.median(lines[low:high])) if high > low else 0.0
+        found: list[float] = []
+        for fault in FAULTS:
+            order, side = self._orders[fault], self._orders.get(_SIDEBANDS[fault], 1.0)
+            peaks = [spectrum.amplitude_at(lines, step, n * order, SLIP) for n in (1, 2, 3)]
+            beside = [spectrum.amplitude_at(lines, step, place, SLIP) for place in (order - side, order + side)]
+            found += [*peaks, sum(beside), sum(peaks) / 3 / floor if floor > 0 else 0.0]
+        return found
+
+    def _order_step(self, turns: Window | None) -> float | None:
+        """Orders from bin to bin; None where the shaft hardly turns."""
+        total = float(turns[-1]) if turns is not None else self._about.shaft_hz * self._length / self._rate_hz
+        return 1 / total if total >= MIN_TURNS else None
