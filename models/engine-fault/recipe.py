@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from cloud_hub.factory import datasets, evaluate, surrogates
+from cloud_hub.factory import datasets, evaluate, second_opinion, surrogates
 from cloud_hub.factory.bundle_writer import write_bundle
 from cloud_hub.factory.card import complete_card, read_card
 from cloud_hub.factory.command import run_recipe
@@ -64,7 +64,8 @@ def build(out: Path, say: Say) -> Path:
     run = Run(card["name"], HERE / "recipe.py", 6, say)
     train, test, digests = collect(run)
     contract, rows = features(run, train)
-    model, point, scores = fit(run, rows, train.is_faulty)
+    classifier, point, scores = fit(run, rows, train.is_faulty)
+    model = make_graph(classifier.coef_[0], float(classifier.intercept_[0]))
     with tempfile.TemporaryDirectory(prefix="lineside-") as name:
         work = Path(name) / "draft"
         manifest = draft(card, run, contract, point, digests)
@@ -74,7 +75,8 @@ def build(out: Path, say: Say) -> Path:
         reference = refer(run, train, scores)
         measured |= replay(production, reference)
         run.step(f"bundle: golden samples of {2 * GOLDEN_WINDOWS} generated windows")
-        goldens, files = choose_goldens({"fp32": production}, list(candidates(train)))
+        opinion = second_opinion.by_classifier(classifier, contract)
+        goldens, files = choose_goldens({"fp32": production}, list(candidates(train)), opinion)
     text = complete_card((HERE / "card.toml").read_text(), digests, measured)
     files |= {"fp32.onnx": model, "reference.json": reference.canonical(), "card.toml": text.encode()}
     named = {"reference": "reference.json", "card": "card.toml", "goldens": tuple(goldens)}
@@ -100,8 +102,8 @@ def features(run: Run, train: EngineNoise) -> tuple[WindowInput, Floats]:
     return msgspec.structs.replace(CONTRACT, mean=mean, std=std), (bands - mean) / std
 
 
-def fit(run: Run, rows: Floats, is_faulty: npt.NDArray[np.bool_]) -> tuple[bytes, OperatingPoint, Floats]:
-    """The classifier as ONNX, thresholds, and the score of each training row by a classifier that has not seen it."""
+def fit(run: Run, rows: Floats, is_faulty: npt.NDArray[np.bool_]) -> tuple[LogisticRegression, OperatingPoint, Floats]:
+    """The classifier, thresholds, and the score of each training row by a classifier that has not seen it."""
     run.step(f"split and train: logistic regression; thresholds on good rows held aside in {FOLDS} folds")
     classifier = LogisticRegression(C=REGULARISATION, max_iter=500)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEEDS["folds"])
@@ -110,7 +112,7 @@ def fit(run: Run, rows: Floats, is_faulty: npt.NDArray[np.bool_]) -> tuple[bytes
     point = OperatingPoint(accept=round(float(accept), 4), reject=round(float(reject), 4))
     run.note(f"OK below {point.accept}, NG from {point.reject}")
     classifier.fit(rows, is_faulty)
-    return make_graph(classifier.coef_[0], float(classifier.intercept_[0])), point, scores
+    return classifier, point, scores
 
 
 def make_graph(weights: Floats, bias: float) -> bytes:

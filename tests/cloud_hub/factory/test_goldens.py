@@ -6,7 +6,7 @@ import pytest
 
 from cloud_hub.errors import FactoryError
 from cloud_hub.factory.bundle_writer import write_bundle
-from cloud_hub.factory.goldens import Candidate, choose_goldens
+from cloud_hub.factory.goldens import Candidate, SecondOpinion, choose_goldens
 from edge_agent.inference import selftest
 from edge_agent.inference.model import Model
 from edge_protocol.bundle import Variant
@@ -57,3 +57,24 @@ def test_a_group_without_a_fit_candidate_is_an_error(tmp_path: Path) -> None:
     """No golden is made of an input that is judged otherwise than it should be."""
     with pytest.raises(FactoryError, match="white"):
         choose_goldens(models(tmp_path / "b"), [*CANDIDATES, Candidate("white", "OK", "white.png", grey(255))])
+
+
+def test_the_second_opinion_stands_beside_what_the_variants_say(tmp_path: Path) -> None:
+    """Where they agree, each variant is held to it: within a quarter of its distance to the nearest threshold."""
+    opinion = SecondOpinion("pencil and paper", lambda data: 0.5 if data == grey(0) else 9.0)
+    goldens, files = choose_goldens(models(tmp_path / "draft"), CANDIDATES, opinion)
+
+    assert [golden.trained for golden in goldens if golden.file != "black.png"] == [None]
+    (black,) = (golden.trained for golden in goldens if golden.file == "black.png")
+    assert black is not None
+    assert (black.score, black.framework) == (0.5, "pencil and paper")
+    assert black.tolerance == pytest.approx(0.25 * (0.5 - 0.4))
+    manifest = msgspec.structs.replace(image_manifest(variants=TWO), goldens=tuple(goldens))
+    write_bundle(tmp_path / "b", manifest, GRAPHS | files)
+    assert selftest.check(Model.load(tmp_path / "b", variant="fp32"), tmp_path / "b") == []
+
+
+def test_a_path_that_agrees_with_no_second_opinion_makes_no_goldens(tmp_path: Path) -> None:
+    """What is deployed is not what was trained: that is found where the bundle is made."""
+    with pytest.raises(FactoryError, match="pencil"):
+        choose_goldens(models(tmp_path / "b"), CANDIDATES, SecondOpinion("pencil and paper", lambda _data: 0.3))

@@ -1,0 +1,65 @@
+"""What was trained and its contract come in, what scores an input without the production path goes out.
+
+Pillow instead of OpenCV, scipy instead of our features, scikit-learn or ONNX's reference evaluator instead of ONNX
+Runtime: whatever both paths say of a golden is no mistake of either. Never used on the line.
+"""
+
+import io
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import PIL.Image
+import scipy
+import sklearn
+from onnx.reference import ReferenceEvaluator
+
+from cloud_hub.errors import FactoryError
+from cloud_hub.factory.goldens import SecondOpinion
+from edge_protocol.bundle import ImageInput, WindowInput
+
+_FLOOR = 1e-9
+
+
+def by_classifier(classifier: Any, contract: WindowInput) -> SecondOpinion:
+    """The classifier that was trained, itself: its `predict_proba` of the second class, on features of scipy."""
+
+    def score(data: bytes) -> float:
+        row = _spectrum(np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64), contract.bands)
+        standard = (row - np.array(contract.mean)) / np.array(contract.std)
+        return float(classifier.predict_proba(standard[None])[0, 1])
+
+    return SecondOpinion(
+        f"scikit-learn {sklearn.__version__} predict_proba on features of scipy {scipy.__version__}", score
+    )
+
+
+def by_reference(model: bytes, contract: ImageInput) -> SecondOpinion:
+    """The float graph, node by node in numpy, on a picture that Pillow has decoded and that needs no resize.
+
+    It shares the graph with the production path, and no code: what turned the weights into the graph is not checked.
+    """
+    evaluator = ReferenceEvaluator(onnx.load_from_string(model))
+
+    def score(data: bytes) -> float:
+        with PIL.Image.open(io.BytesIO(data)) as picture:
+            pixels = np.asarray(picture.convert("RGB"), np.float64)
+        if pixels.shape != (contract.height, contract.width, 3) or contract.colour != "rgb" or contract.roi is not None:
+            message = f"a picture of {pixels.shape[1]} x {pixels.shape[0]} would have to be brought to the model's size"
+            raise FactoryError(message, "give candidates of the model's size: a resize of another library is another")
+        planes = ((pixels - np.array(contract.mean)) / np.array(contract.std)).transpose(2, 0, 1)
+        (found,) = evaluator.run(["score"], {contract.tensor: planes[None].astype(np.float32)})
+        return float(np.asarray(found).reshape(1)[0])
+
+    return SecondOpinion(f"onnx {onnx.__version__} reference evaluator on pixels of Pillow {PIL.__version__}", score)
+
+
+def _spectrum(window: npt.NDArray[np.float64], bands: int) -> npt.NDArray[np.float64]:
+    """`log-power-spectrum` as the specification words it, band by band."""
+    centred = scipy.signal.detrend(window, type="constant")
+    scaled = centred / np.sqrt(np.mean(centred**2))
+    power = np.abs(scipy.fft.rfft(scaled * scipy.signal.windows.hann(len(window), sym=True))) ** 2
+    edges = [band * len(power) // bands for band in range(bands + 1)]
+    return np.array([np.log(_FLOOR + power[low:high].sum()) for low, high in itertools.pairwise(edges)])
