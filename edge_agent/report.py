@@ -112,7 +112,7 @@ class Reporter:
             verdicts=verdicts,
             p50_ms=round(latency.p50_ms, 3),
             p99_ms=round(latency.p99_ms, 3),
-            ready=True,
+            ready=not pipeline.quarantined,
             wanted=standing.wanted,
             step=standing.step,
             refusal=standing.refusal,
