@@ -35,12 +35,21 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
+class Break:
+    """How far the rule of a zone is broken: 0 not at all, 1 for certain."""
+
+    zone: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What a model says of one sample, before any threshold. `score`: higher is worse. The rest is there by task.
 
-    `heatmap` [h, w] of anomaly or segmentation, `regions` and `detections` in the source picture, `label` the most
-    likely class, `value` with `unit` of a regression, `parts` what each feature adds to the score. `features` are
-    what a window became before the model, standardised, in the order of `feature_names`.
+    `heatmap` [h, w] of an anomaly, over the tensor. `regions` in the source picture, largest first: of an anomaly only
+    where the score reaches `accept`, for they cost time. `detections` strongest first, `breaks` one for each zone.
+    `label` the most likely class, `value` with `unit` of a regression, `parts` what each feature adds to the score,
+    `features` what a window became before the model, standardised, in the order of `feature_names`.
     """
 
     score: float
@@ -48,6 +57,7 @@ class Prediction:
     label: str = ""
     regions: tuple[Region, ...] = ()
     detections: tuple[Detection, ...] = ()
+    breaks: tuple[Break, ...] = ()
     value: float | None = None
     unit: str = ""
     parts: npt.NDArray[np.float32] | None = None

@@ -1,7 +1,7 @@
 """A loaded model with the tensors that are shaped for it: a sample comes in, a filled tensor or a reason goes out.
 
 Everything of the size of a picture is kept from part to part, but for what a JPEG is decoded to. It belongs
-to the thread that admits. Never waits and never says a verdict.
+to the thread that admits, but for `decider` and the state of the model: those are the judging thread's.
 """
 
 import logging
@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import numpy.typing as npt
 
 from edge_agent.errors import InferenceError
+from edge_agent.inference.decision import Decider
+from edge_agent.inference.geometry import Placement
 from edge_agent.inference.model import Model
 from edge_agent.inference.signals import Sampler
 from edge_agent.sample import Channel, Look, Sample
@@ -36,6 +38,7 @@ class Prepared:
     signals: Mapping[str, float] = field(default_factory=dict)
     reason: Reason = Reason.NONE
     detail: str = ""
+    placement: Placement | None = None
 
 
 class Lane:
@@ -44,6 +47,7 @@ class Lane:
     def __init__(self, model: Model, guard: Guard) -> None:
         self.model = model
         self.guard = guard
+        self.decider = Decider(model.operating_point)
         self.free: queue.SimpleQueue[Array] = queue.SimpleQueue()
         for _ in range(BUFFERS):
             self.free.put(model.new_tensor())
@@ -61,8 +65,7 @@ class Lane:
         """Write the values into a tensor."""
 
         def write() -> Prepared:
-            self.model.write(array, tensor)
-            return Prepared(array)
+            return Prepared(array, placement=self.model.write(array, tensor))
 
         return _safely(write)
 

@@ -160,9 +160,17 @@ class Model:
         Raises:
             InferenceError: ENGINE_FAULT.
         """
+        return self.conclude(self.advance(tensor), placement)
+
+    def advance(self, tensor: Array) -> dict[str, Array]:
+        """The graph's outputs by name for the tensor that follows the last one: the first half of `predict`.
+
+        Raises:
+            InferenceError: ENGINE_FAULT.
+        """
         outputs = self.engine.run(self.feed.next(tensor))
         self.feed.keep(outputs)
-        return self.conclude(outputs, placement)
+        return outputs
 
     def conclude(
         self, outputs: Mapping[str, Array], placement: Placement | None = None, point: OperatingPoint | None = None

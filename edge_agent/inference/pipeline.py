@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from edge_agent.clock import Clock
 from edge_agent.errors import InferenceError
+from edge_agent.inference.geometry import Placement
 from edge_agent.inference.lane import BUFFERS, Array, Guard, Lane
 from edge_agent.inference.model import Model
 from edge_agent.judgement import Judgement, Prediction
@@ -36,6 +37,7 @@ class _Held:
     """What is kept of a part until its verdict. The sample only where somebody wants to show it."""
 
     tensor: Array
+    placement: Placement | None
     sample: Sample | None
     since_s: float
 
@@ -187,7 +189,7 @@ class Pipeline:
         filled = perf_counter()
         self._observe("decode", decoded - started)
         self._observe("pre", looked - decoded + filled - filling)
-        held = _Held(tensor, sample if self._exhibit is not None else None, filled)
+        held = _Held(tensor, written.placement, sample if self._exhibit is not None else None, filled)
         item = _Item(trigger, lane, held=[held], signals=seen.signals)
         if self._policy == "latest":
             self._newest.append(item)
@@ -217,21 +219,21 @@ class Pipeline:
             return
         self._observe("queue", perf_counter() - held.since_s)
         try:
-            judgement = self._judge(item, held.tensor)
+            judgement = self._judge(item, held)
         finally:
             item.lane.free.put(held.tensor)
         self._emit(judgement)
         if held.sample is not None and self._exhibit is not None and judgement.verdict in (Verdict.NG, Verdict.REVIEW):
             self._exhibit(judgement, held.sample)
 
-    def _judge(self, item: _Item, tensor: Array) -> Judgement:
+    def _judge(self, item: _Item, held: _Held) -> Judgement:
         model = item.lane.model
         if self._is_late(item.trigger):
             return self._refused(item, Reason.LATE)
         if self._is_distrusted(model):
             return self._refused(item, Reason.QUARANTINED)
         try:
-            prediction, verdict, reason = self._infer(item, tensor)
+            prediction, verdict, reason = self._infer(item, held)
         except InferenceError as error:
             return self._refused(item, error.reason, str(error))
         except Exception as error:
@@ -252,19 +254,21 @@ class Pipeline:
             prediction=prediction,
         )
 
-    def _infer(self, item: _Item, tensor: Array) -> tuple[Prediction, Verdict, Reason]:
+    def _infer(self, item: _Item, held: _Held) -> tuple[Prediction, Verdict, Reason]:
         model, started = item.lane.model, perf_counter()
         try:
-            prediction = model.predict(tensor)
+            outputs = model.advance(held.tensor)
         finally:
             ran = perf_counter()
             self._observe("infer", ran - started)
-        verdict, reason = model.verdict(prediction)
+        prediction = model.conclude(outputs, held.placement)
+        verdict, reason = item.lane.decider.decide(prediction)
         self._observe("post", perf_counter() - ran)
         return prediction, verdict, reason
 
     def _refused(self, item: _Item, reason: Reason, detail: str = "") -> Judgement:
-        """UNINSPECTED: no score, and no signals, so that it counts nowhere."""
+        """UNINSPECTED: no score, and no signals, so that it counts nowhere. For a model with a state it is a gap."""
+        item.lane.model.forget()
         return Judgement(
             trigger=item.trigger,
             pipeline=self.name,
