@@ -91,7 +91,7 @@ class Line:
             tell=self._tell,
             passed=self.passed.append,
             failed=self.failed.append,
-            load=lambda folder, variant: self.load(folder, variant),
+            load=self._load,
             install=lambda before, model: self.pipeline.replace(before, model, lambda *_: Reason.NONE) or None,
             fall_back=self._fall_back,
         )
@@ -119,6 +119,9 @@ class Line:
             self.told.setdefault(reason, detail)
         else:
             self.told.pop(reason, None)
+
+    def _load(self, folder: Path, variant: str) -> Model:
+        return self.load(folder, variant)
 
     def _fall_back(self, digest: str, reason: str) -> bool:
         self.returns.append(reason)
