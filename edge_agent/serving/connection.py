@@ -141,7 +141,7 @@ class Connection:
 
     def _read_head(self) -> bytes | None:
         """The next head, or None when there is none to come."""
-        content = self._rest.content
+        content = self._rest.content.lstrip(b"\r\n")
         self.is_idle = not content
         self._limit(socket.SO_RCVTIMEO, READ_S if content else IDLE_S)
         while (end := content.find(_LINES)) < 0:
@@ -156,7 +156,8 @@ class Connection:
             if not content:
                 self.is_idle = False
                 self._limit(socket.SO_RCVTIMEO, READ_S)
-            content = (content + more).lstrip(b"\r\n") if not content else content + more
+            # An empty line before a request is an old client's way to end the last one.
+            content = (content + more).lstrip(b"\r\n")
         if not 0 <= end <= MAX_HEAD_BYTES:
             message = f"the head is longer than {MAX_HEAD_BYTES} bytes"
             raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message, closes=True)

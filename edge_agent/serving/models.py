@@ -154,6 +154,7 @@ class Models:
                 lap.mark("queue")
                 if desk.twin is None:
                     desk.twin = desk.model.twin()
+                desk.twin.operating_point = desk.model.operating_point
                 reply = _judge(desk.twin, bytes(body))
                 lap.mark("compute_infer")
             return as_json({"model": name, "version": desk.model.manifest.version, **reply})
@@ -216,6 +217,7 @@ def _run(model: Model, question: oip.Question) -> dict[str, oip.Array]:
 def _judge(twin: Model, data: bytes) -> dict[str, Any]:
     sample = Sample({twin.preprocessor.channel: Channel(data, monotonic_ns() // 1000)})
     try:
+        twin.forget()  # A question stands for itself: no state of the one before.
         prediction, signals = twin.judge(sample)
     except InferenceError as error:
         return {

@@ -1,141 +1,137 @@
-import http.client
-import json
-import socket
-from collections.abc import Iterator
-from typing import Any
+from http import HTTPStatus
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from edge_agent.errors import ConfigError
-from edge_agent.serving.http import Answers, Server
-from edge_agent.serving.metrics import Metrics
+from edge_agent.serving.http import MAX_FIELDS, Reply, head_bytes, parse_head, whole_number
+from edge_agent.serving.refusal import Refusal
 
-
-class Agent:
-    """An agent to ask: what is wrong with it is put in `reasons`."""
-
-    def __init__(self) -> None:
-        self.reasons: list[str] = []
-
-    def status(self) -> dict[str, Any]:
-        """What `edge-agent status` shows."""
-        if self.reasons == ["broken"]:
-            message = "a bug"
-            raise ZeroDivisionError(message)
-        return {"gateway": "press-1"}
+GOOD = b"POST /v2/models/m/infer?x=1 HTTP/1.1\r\nHost: here\r\nContent-Length: 7\r\nX-Two: a\r\nx-two:b"
 
 
-@pytest.fixture
-def agent() -> Agent:
-    """An agent that is well."""
-    return Agent()
-
-
-@pytest.fixture
-def server(agent: Agent) -> Iterator[Server]:
-    """A server that answers for the agent, on any free port."""
-    answers = Answers(Metrics().render, lambda: agent.reasons, lambda: agent.reasons, agent.status)
-    made = Server("127.0.0.1", 0)
-    made.start(answers)
-    yield made
-    made.close()
-
-
-def ask(server: Server, path: str, method: str = "GET") -> tuple[int, str, bytes]:
-    """Status, content type and body of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+def status(raw: bytes) -> int:
+    """What a head is refused with, 200 when it is not."""
     try:
-        connection.request(method, path)
-        response = connection.getresponse()
-        return response.status, response.headers["Content-Type"], response.read()
-    finally:
-        connection.close()
+        parse_head(raw)
+    except Refusal as refusal:
+        # What is not understood says nothing of where the next request begins.
+        return int(refusal.status) if refusal.closes else 0
+    return 200
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
-def test_health_says_what_is_wrong(server: Server, agent: Agent, path: str) -> None:
-    """200 when all is well, 503 with the reasons when it is not."""
-    name = path.rpartition("/")[2]
+def test_a_head_is_taken_apart() -> None:
+    """Method, path without its question, names in lower case; what stands twice is one value."""
+    head = parse_head(GOOD)
 
-    well = ask(server, path)
-    agent.reasons.append("pipeline surface has no model")
-    ill = ask(server, path)
-
-    assert (well[0], json.loads(well[2])) == (200, {name: True, "reasons": []})
-    assert (ill[0], json.loads(ill[2])) == (503, {name: False, "reasons": ["pipeline surface has no model"]})
+    assert (head.method, head.path, head.length, head.keeps) == ("POST", "/v2/models/m/infer", 7, True)
+    assert head.fields == {"host": "here", "content-length": "7", "x-two": "a, b"}
 
 
-def test_status_is_json(server: Server) -> None:
-    """The status is what the agent gives, as JSON."""
-    status, kind, body = ask(server, "/status?pretty")
-
-    assert (status, kind, json.loads(body)) == (200, "application/json", {"gateway": "press-1"})
-
-
-def test_metrics_are_what_prometheus_reads(server: Server) -> None:
-    """The metrics come in Prometheus' text form."""
-    status, kind, body = ask(server, "/metrics")
-
-    assert status == 200
-    assert kind.startswith("text/plain; version=0.0.4")
-    assert b"lineside_rss_bytes " in body
+@pytest.mark.parametrize(
+    ("line", "keeps"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a", True),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Close", False),
+        (b"GET / HTTP/1.0", False),
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive", True),
+    ],
+)
+def test_a_connection_goes_on_as_its_version_says(line: bytes, *, keeps: bool) -> None:
+    """1.1 keeps it unless told otherwise, 1.0 the other way round."""
+    assert parse_head(line).keeps is keeps
 
 
-def test_an_unknown_question_names_the_known_ones(server: Server) -> None:
-    """404 tells what there is; nothing but GET and HEAD is understood."""
-    status, _, body = ask(server, "/metricz")
-
-    assert status == 404
-    assert "/metrics" in json.loads(body)["hint"]
-    assert ask(server, "/status", "POST")[0] == 501
-    assert ask(server, "/status", "HEAD")[2] == b""
-
-
-def test_an_answer_that_fails_ends_nothing(server: Server, agent: Agent) -> None:
-    """A bug behind one question is a 500 for it, and the next question is answered."""
-    agent.reasons.append("broken")
-
-    statuses = [ask(server, "/status")[0], ask(server, "/metrics")[0]]
-
-    assert statuses == [500, 200]
-
-
-def test_a_busy_port_is_refused_with_a_cure(server: Server) -> None:
-    """A port that somebody has is one line of cause, one of cure, exit 2."""
-    with pytest.raises(
-        ConfigError, match=f"cannot listen on 127.0.0.1:{server.port}: Address already in use"
-    ) as caught:
-        Server("127.0.0.1", server.port)
-
-    assert "[serving] port" in caught.value.hint
-    assert caught.value.exit_code == 2
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
-def test_an_address_that_is_not_ours_is_refused(host: str) -> None:
-    """A host that cannot be listened on is named."""
-    with pytest.raises(ConfigError, match=f"cannot listen on {host}"):
-        Server(host, 0)
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (b"Content-Length: 7\r\nContent-Length: 7", 400),
+        (b"Content-Length: 7\r\nContent-Length: 9", 400),
+        (b"Content-Length: +7", 400),
+        (b"Content-Length: 7,7", 400),
+        (b"Content-Length: 0x7", 400),
+        (b"Content-Length: -1", 400),
+        (b"Content-Length: ", 400),
+        (b"Content-Length: \xb2", 400),
+        (b"Content-Length: 9999999999999999", 400),
+        (b"Content-Length : 7", 400),
+        (b" Content-Length: 7", 400),
+        (b"X: a\r\n b", 400),
+        (b"X: a\nY: b", 400),
+        (b"X: a\rY: b", 400),
+        (b"X: a\0b", 400),
+        (b"no colon", 400),
+        (b"", 400),
+        (b"Host: other", 400),
+        (b"Transfer-Encoding: chunked", 411),
+        (b"Transfer-Encoding: identity", 411),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 7", 411),
+        (b"Expect: 200-ok", 417),
+        (b"\r\n".join(b"X-%d: 1" % n for n in range(MAX_FIELDS)), 431),
+        (b"X: \xe9 is latin", 200),
+        (b"Expect: 100-Continue", 200),
+    ],
+)
+def test_what_two_readers_could_read_differently_is_refused(more: bytes, expected: int) -> None:
+    """No request can be smuggled in another: its length is said once, in digits, and no line is bent."""
+    assert status(b"POST / HTTP/1.1\r\nHost: a\r\n" + more) == expected
 
 
-def test_a_closed_server_lets_go_of_its_port() -> None:
-    """After `close` the port is free, and closing again is nothing."""
-    server = Server("127.0.0.1", 0)
-    server.start(Answers(bytes, list, list, dict))
-    port = server.port
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"GET /",
+        b"GET  / HTTP/1.1",
+        b"GET / HTTP/2.0",
+        b"GET / HTTP/1.1 ",
+        b"GET http://other/ HTTP/1.1",
+        b"GET * HTTP/1.1",
+        b"GET /a b HTTP/1.1",
+        b"GET /\xff HTTP/1.1",
+        b"G\x00T / HTTP/1.1",
+    ],
+)
+def test_a_first_line_has_one_form(line: bytes) -> None:
+    """Method, path and version with one space between, all of visible characters."""
+    assert status(line + b"\r\nHost: a") == 400
 
-    server.close()
-    server.close()
 
-    with socket.socket() as again:
-        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        again.bind(("127.0.0.1", port))
+def test_a_request_says_where_it_goes() -> None:
+    """HTTP/1.1 has a host."""
+    assert status(b"GET / HTTP/1.1") == 400
 
 
-def test_closing_does_not_wait_for_a_silent_neighbour(server: Server) -> None:
-    """A connection that never asks holds up neither others nor the end."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5):
-        answered = ask(server, "/health/live")[0]
-        server.close()
+@settings(max_examples=300)
+@given(
+    st.binary(max_size=300)
+    | st.tuples(st.integers(0, len(GOOD)), st.binary(max_size=8)).map(
+        lambda change: GOOD[: change[0]] + change[1] + GOOD[change[0] :]
+    )
+)
+def test_any_bytes_are_a_head_or_a_refusal(raw: bytes) -> None:
+    """No bytes do more than be refused; what passes has a path and a length that is no less than nothing."""
+    if status(raw) == 200:
+        head = parse_head(raw)
+        assert head.path.startswith("/")
+        assert head.length >= 0
 
-    assert answered == 200
+
+def test_a_reply_says_its_length_and_what_becomes_of_the_connection() -> None:
+    """The length is that of all its buffers, of whatever type they are."""
+    reply = Reply(HTTPStatus.OK, "text/plain", [b"abc", np.zeros(2, np.float32).data], (("A", "b"),))
+
+    kept, last = head_bytes(reply, keeps=True), head_bytes(reply, keeps=False)
+
+    assert kept.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n")
+    assert kept.endswith(b"A: b\r\n\r\n")
+    assert last.endswith(b"A: b\r\nConnection: close\r\n\r\n")
+
+
+def test_a_number_of_bytes_is_digits() -> None:
+    """A header that counts is a number or is not there."""
+    assert whole_number({}, "a") is None
+    assert whole_number({"a": "12"}, "a") == 12
+    with pytest.raises(Refusal, match="the header a"):
+        whole_number({"a": "twelve"}, "a")

@@ -209,7 +209,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(
     change=st.dictionaries(st.sampled_from(["name", "shape", "datatype", "parameters", "data"]), _JSON),
     outputs=_JSON,
