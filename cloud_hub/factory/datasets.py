@@ -49,6 +49,20 @@ def stage_surfaces(folder: Path) -> Path:
     return folder
 
 
+def photograph(name: str) -> npt.NDArray[np.uint8]:
+    """One of the photographs that ship with scikit-image, BGR.
+
+    Raises:
+        FactoryError: scikit-image is not installed, or has no such photograph.
+    """
+    file = _package_folder("skimage", "scikit-image") / "data" / name
+    picture = cv2.imread(str(file))
+    if picture is None:
+        message = f"scikit-image has no photograph {name}"
+        raise FactoryError(message, "run scripts/setup factory")
+    return np.asarray(picture, np.uint8)
+
+
 def stage_folds(surfaces: Path, folder: Path) -> list[Path]:
     """Cut the left halves into an upper and a lower part, a folder each: they share no pixel."""
     folds = [folder / "upper", folder / "lower"]
