@@ -69,7 +69,7 @@ class Case:
         prediction = judgement.prediction
         if self._manifest.capture == "none":
             return b"", "the bundle keeps no pictures (capture = none), as where people are in view"
-        if not isinstance(self.contract, ImageInput) or prediction is None or prediction.heatmap is None:
+        if not isinstance(self.contract, ImageInput) or prediction is None:
             return b"", ""
         if sample is None:
             return b"", "too many at once: the gateway had no time to draw it"
@@ -77,7 +77,7 @@ class Case:
             picture = _picture(sample)
         except InferenceError as error:
             return b"", str(error)
-        return overlay.draw_overlay(picture, prediction.heatmap, self.contract, self._point), ""
+        return overlay.draw_overlay(picture, prediction, self.contract, self._point), ""
 
     def _explanation(self, judgement: Judgement, prediction: Prediction) -> Explanation:
         reasons: tuple[ExplainedFeature, ...] = ()

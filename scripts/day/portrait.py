@@ -50,7 +50,7 @@ def take(bundle: Path, picture: Picture, folder: Path, name: str) -> Portrait:
         message = f"the model in {bundle} gives no heatmap"
         raise ValueError(message)
     point = model.operating_point
-    png = draw_overlay(picture, prediction.heatmap, contract, point)
+    png = draw_overlay(picture, prediction, contract, point)
     folder.mkdir(parents=True, exist_ok=True)
     files = folder / f"{name}.png", folder / f"{name}-heatmap.png"
     files[0].write_bytes(cv2.imencode(".png", picture)[1].tobytes())
