@@ -23,7 +23,7 @@ def read_window(data: bytes, length: int) -> Window:
     Raises:
         InferenceError: UNREADABLE, WRONG_SHAPE or NOT_FINITE.
     """
-    shape, dtype, offset, _fortran = _read_header(data)
+    shape, dtype, offset, _fortran = read_npy_header(data)
     # The shape is compared before memory is asked for: the header may promise terabytes.
     if shape != (length,) or dtype.kind not in "iuf" or len(data) - offset != length * dtype.itemsize:
         message = f"a window {dtype}{list(shape)} in {len(data)} bytes"
@@ -37,7 +37,7 @@ def read_array(data: bytes, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     Raises:
         InferenceError: UNREADABLE or WRONG_SHAPE.
     """
-    there, dtype, offset, fortran = _read_header(data)
+    there, dtype, offset, fortran = read_npy_header(data)
     size = math.prod(there)
     if size != math.prod(shape) or dtype.kind not in "iuf" or len(data) - offset != size * dtype.itemsize:
         message = f"an array {dtype}{list(there)} in {len(data)} bytes"
@@ -93,7 +93,7 @@ def log_power_spectrum(window: Window, bands: int) -> Window:
     return features
 
 
-def _read_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int, bool]:
+def read_npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int, bool]:
     """Shape, type, where the values begin, and whether columns come first."""
     stream = io.BytesIO(data)
     try:

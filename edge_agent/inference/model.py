@@ -6,6 +6,7 @@ to one thread, `predict` to one thread, not necessarily the same.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,14 @@ from edge_agent.inference.geometry import Placement, frame
 from edge_agent.inference.matching import check_match
 from edge_agent.inference.picture import check_picture, read_picture
 from edge_agent.inference.postprocess import View
-from edge_agent.inference.preprocess import Preprocessor, make_preprocessor
+from edge_agent.inference.preprocess import Preprocessor, WindowPreprocessor, make_preprocessor
 from edge_agent.inference.tuning import Plan
 from edge_agent.inference.variants import settle
 from edge_agent.judgement import Prediction
 from edge_agent.sample import Sample
 from edge_protocol import bundle
 from edge_protocol.batch import Context
-from edge_protocol.bundle import ImageInput, Manifest, OperatingPoint
+from edge_protocol.bundle import ImageInput, Manifest, OperatingPoint, WindowInput
 from edge_protocol.codes import Reason, Verdict
 from edge_protocol.counters import Reference, load_reference
 from edge_protocol.errors import DecodeError, ManifestError
@@ -51,6 +52,7 @@ class Model:
         self.preprocessor = preprocessor
         self.engine = engine
         self._tensor = preprocessor.new_tensor()
+        self._has_features = isinstance(manifest.input, WindowInput) and manifest.input.features != "raw"
         self.feed = Feed(manifest)
         self._contexts: dict[str, Context] = {}
 
@@ -111,7 +113,10 @@ class Model:
         Raises:
             InferenceError: with the reason why it cannot be judged.
         """
-        return self.preprocessor.decode(self._data(sample))
+        preprocessor = self.preprocessor
+        if isinstance(preprocessor, WindowPreprocessor) and preprocessor.are_apart(sample.channels):
+            return preprocessor.decode(tuple(sample.channels[name].data for name in preprocessor.channels))
+        return preprocessor.decode(self._data(sample))
 
     def _data(self, sample: Sample) -> bytes | Array:
         if sample.fault is not Reason.NONE:
@@ -160,7 +165,7 @@ class Model:
         Raises:
             InferenceError: ENGINE_FAULT.
         """
-        return self.conclude(self.advance(tensor), placement)
+        return self.conclude(self.advance(tensor), placement, tensor=tensor)
 
     def advance(self, tensor: Array) -> dict[str, Array]:
         """The graph's outputs by name for the tensor that follows the last one: the first half of `predict`.
@@ -173,16 +178,27 @@ class Model:
         return outputs
 
     def conclude(
-        self, outputs: Mapping[str, Array], placement: Placement | None = None, point: OperatingPoint | None = None
+        self,
+        outputs: Mapping[str, Array],
+        placement: Placement | None = None,
+        point: OperatingPoint | None = None,
+        *,
+        tensor: Array | None = None,
     ) -> Prediction:
         """The prediction that outputs state. Without `placement`, places are in pixels of the tensor.
+
+        With the `tensor` of a window that they were made of, the prediction keeps its features.
 
         Raises:
             InferenceError: ENGINE_FAULT: they are not what the manifest says.
         """
         contract, point = self.manifest.input, point or self.operating_point
         view = View(contract, placement or frame(contract), point) if isinstance(contract, ImageInput) else None
-        return postprocess.predict(self.manifest.output, outputs, view)
+        prediction = postprocess.predict(self.manifest.output, outputs, view)
+        if tensor is not None and self._has_features:
+            # A copy of some hundred numbers: the tensor is another window's by the time anybody asks why.
+            return replace(prediction, features=tensor.astype(np.float32).reshape(-1))
+        return prediction
 
     def forget(self) -> None:
         """Begin with states of zero: there is a gap, or another part of the line."""

@@ -261,7 +261,7 @@ class Pipeline:
         finally:
             ran = perf_counter()
             self._observe("infer", ran - started)
-        prediction = model.conclude(outputs, held.placement)
+        prediction = model.conclude(outputs, held.placement, tensor=held.tensor)
         verdict, reason = item.lane.decider.decide(prediction)
         self._observe("post", perf_counter() - ran)
         return prediction, verdict, reason

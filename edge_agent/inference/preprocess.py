@@ -5,7 +5,7 @@ A preprocessor keeps its buffers and so belongs to one thread at a time.
 """
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Protocol
 
 import cv2
@@ -16,8 +16,11 @@ from edge_agent.errors import InferenceError
 from edge_agent.inference.features import Window, check_array, check_window, log_power_spectrum, read_array, read_window
 from edge_agent.inference.geometry import Geometry, Picture, Placement
 from edge_agent.inference.picture import GREY, check_picture, is_jpeg, read_header, read_picture
+from edge_agent.inference.rows import gather_rows, read_rows
+from edge_agent.inference.vibration.kit import Kit
 from edge_protocol.bundle import ImageInput, InputContract, TensorInput, WindowInput
 from edge_protocol.codes import Reason
+from edge_protocol.features import feature_names
 
 Array = npt.NDArray[Any]
 
@@ -144,20 +147,34 @@ class WindowPreprocessor:
         self.tensor_name = contract.tensor
         self._mean = np.array(contract.mean or 0.0)
         self._std = np.array(contract.std or 1.0)
+        kit = Kit(contract)
+        self.channels = kit.channels
         self._features: Callable[[Window], Window] = {
             "log-power-spectrum": lambda window: log_power_spectrum(window, contract.bands),
             "raw": lambda window: window,
+            "vibration": kit.vector,
         }[contract.features]
 
     def new_tensor(self) -> Array:
         """A tensor of one row of features."""
         raw = self._contract.features == "raw"
-        row = (1, self._contract.length if raw else self._contract.bands)
+        row = (1, self._contract.length if raw else len(feature_names(self._contract)))
         return np.zeros(self._contract.shape or row, self._contract.dtype)
 
-    def decode(self, data: bytes | Array) -> Window:
-        """A window from the bytes of a .npy file, or the array checked."""
+    def are_apart(self, there: Container[str]) -> bool:
+        """Whether a sample with these channels has several of this contract's, each by itself."""
+        return len(self.channels) > 1 and all(name in there for name in self.channels)
+
+    def decode(self, data: bytes | Array | tuple[bytes | Array, ...]) -> Window:
+        """A window from the bytes of a .npy file, or the array checked; rows of `channels` where there are several.
+
+        These come as one array [channels, length], or in parts, one for each channel.
+        """
         length = self._contract.length
+        if isinstance(data, tuple):
+            return gather_rows(data, self.channels, length)
+        if len(self.channels) > 1:
+            return read_rows(data, self.channels, length)
         return check_window(data, length) if isinstance(data, np.ndarray) else read_window(data, length)
 
     def geometry(self, array: Array) -> Window:

@@ -59,7 +59,11 @@ def of_image(picture: npt.NDArray[np.uint8]) -> dict[str, float]:
 
 
 def of_window(window: npt.NDArray[np.float64]) -> dict[str, float]:
-    """`rms`, `kurtosis` (3 for a normal distribution), `crest` (peak over rms), `zero_crossings` (share of steps)."""
+    """`rms`, `kurtosis` (3 for a normal distribution), `crest` (peak over rms), `zero_crossings` (share of steps).
+
+    Of rows of several channels the first is the window.
+    """
+    window = window[0] if window.ndim > 1 else window
     with np.errstate(over="ignore", invalid="ignore"):
         centred = window - window.mean()
         square = np.square(centred)

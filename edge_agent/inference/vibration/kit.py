@@ -33,6 +33,7 @@ class Kit:
     """The feature vector of one contract. Pure but for its tables, so any thread may use it."""
 
     def __init__(self, contract: WindowInput) -> None:
+        """Of a contract of other features it knows the channel only."""
         self._length = contract.length
         self._rate_hz = contract.rate_hz
         self._step_hz = contract.rate_hz / contract.length
