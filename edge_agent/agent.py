@@ -72,7 +72,9 @@ class Agent:
             assembly.open_outputs(around, undo)
             self._metrics = Metrics(assembly.buffered(self._outbox))
             self._faults = Faults(self._record)
-            self._inputs = InputFaults(self._faults)
+            self._inputs = InputFaults(
+                self._faults, [each.name for each in config.pipelines if each.policy == "sample"]
+            )
             self._ledger = renewals.make_ledger(self._store, self._outbox)
             models = around.models or renewals.running_models(config, self._store, self._ledger)
             self._wire(around, models)

@@ -1,10 +1,10 @@
 """Faults begin and end: each change becomes one event, however often it is told. What is wrong now can be asked."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from edge_agent.judgement import Judgement
-from edge_protocol.codes import Stream, Verdict
+from edge_protocol.codes import Reason, Stream, Verdict
 from edge_protocol.messages import AnyRecord, Fault
 
 
@@ -41,19 +41,23 @@ RECOVERED_AFTER = 20
 class InputFaults:
     """Verdicts that could not be judged become faults of their pipeline, and end when it judges again."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, sampled: Collection[str] = ()) -> None:
+        """`sampled`: pipelines that pass parts over because they shall; that is no fault of theirs."""
         self._faults = faults
+        self._sampled = sampled
         self._open: dict[str, set[str]] = {}
         self._sound: dict[str, int] = {}
 
     def add(self, judgement: Judgement) -> None:
         """Look at one judgement. Belongs to one thread."""
         name = judgement.pipeline
+        if judgement.reason is Reason.SKIPPED and name in self._sampled:
+            return
         if judgement.verdict is Verdict.UNINSPECTED:
             reason = judgement.reason.name.lower().replace("_", "-")
             self._sound[name] = 0
             self._open.setdefault(name, set()).add(reason)
-            self._faults.tell(f"pipeline {name}", reason, active=True)
+            self._faults.tell(f"pipeline {name}", reason, active=True, detail=judgement.detail)
             return
         if not self._open.get(name):
             return

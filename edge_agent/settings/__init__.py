@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from edge_agent.settings.gateway import Gateway, Hub, Identity, Monitoring, Serving, Store, Updates
 from edge_agent.settings.outputs import FileOutput, HttpOutput, MqttOutput, Output
-from edge_agent.settings.pipelines import Guard, Pipeline
+from edge_agent.settings.pipelines import Guard, Pipeline, Policy
 from edge_agent.settings.sources import (
     CameraSource,
     FolderSource,
@@ -41,6 +41,7 @@ __all__ = [
     "Name",
     "Output",
     "Pipeline",
+    "Policy",
     "Positive",
     "PushSource",
     "RecordedSource",

@@ -1,3 +1,7 @@
+from dataclasses import replace
+
+import pytest
+
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import RECOVERED_AFTER, Faults, InputFaults
 from edge_agent.sample import Trigger
@@ -104,3 +108,38 @@ def test_a_good_line_says_nothing() -> None:
         inputs.add(judgement(verdict))
 
     assert log.events == []
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.value >= 100])
+def test_each_reason_begins_and_ends_as_an_event(reason: Reason) -> None:
+    """Whatever a guard, a decoder or the agent says of an input, the hub hears when it begins and when it is over."""
+    log = Log()
+    inputs = InputFaults(log.faults)
+
+    inputs.add(judgement(Verdict.UNINSPECTED, reason))
+    for _ in range(RECOVERED_AFTER):
+        inputs.add(GOOD)
+
+    word = reason.name.lower().replace("_", "-")
+    assert log.changes() == [("pipeline", "seal", word, True), ("pipeline", "seal", word, False)]
+
+
+def test_the_event_says_what_was_wrong() -> None:
+    """The words of the error stand in the event that it began."""
+    log = Log()
+
+    InputFaults(log.faults).add(replace(BLACK, detail="a picture of 16 bits a channel (deliver 8)"))
+
+    assert [event.detail for event in log.events if isinstance(event, Fault)] == [
+        "a picture of 16 bits a channel (deliver 8)"
+    ]
+
+
+def test_parts_that_shall_be_passed_over_are_no_fault() -> None:
+    """A pipeline that judges a sample is sound while it skips the others; one that cannot keep up is not."""
+    log = Log()
+    inputs = InputFaults(log.faults, sampled=["seal"])
+    for pipeline in ("seal", "lid"):
+        inputs.add(judgement(Verdict.UNINSPECTED, Reason.SKIPPED, pipeline))
+
+    assert log.changes() == [("pipeline", "lid", "skipped", True)]
