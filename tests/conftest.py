@@ -15,6 +15,7 @@ SBIN = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])  # where Debia
 NEEDS = {
     "broker": ("mosquitto", shutil.which("mosquitto", path=SBIN)),
     "browser": ("chromium", shutil.which("chromium")),
+    "qemu": ("qemu-user-static", shutil.which("qemu-x86_64-static")),
 }
 
 
@@ -38,6 +39,12 @@ def mosquitto() -> str:
 def chromium() -> str:
     """The path of the chromium binary; for tests marked `browser`."""
     return _path("browser")
+
+
+@pytest.fixture(scope="session")
+def qemu() -> str:
+    """The path of the binary that runs x86-64 programs on another processor; for tests marked `qemu`."""
+    return _path("qemu")
 
 
 @pytest.fixture
