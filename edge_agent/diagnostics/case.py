@@ -6,6 +6,7 @@ Keeps no engine: the model that judged may be gone by then.
 import math
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -13,12 +14,12 @@ from edge_agent.diagnostics.exhibit import Exhibit
 from edge_agent.diagnostics.reasons import Teller
 from edge_agent.errors import InferenceError
 from edge_agent.inference import overlay
-from edge_protocol.features import feature_names
 from edge_agent.inference.picture import check_picture, read_picture
 from edge_agent.judgement import Detection, Judgement, Prediction, Region
 from edge_agent.sample import Sample
 from edge_protocol.bundle import ImageInput, InputContract, Manifest, OperatingPoint, WindowInput
 from edge_protocol.counters import Reference
+from edge_protocol.features import feature_names
 from edge_protocol.messages import (
     MAX_EXPLAINED,
     ExplainedDetection,
@@ -28,6 +29,7 @@ from edge_protocol.messages import (
 )
 
 DAY_US = 86_400_000_000
+MAX_SIDE_PX = 1280
 
 
 class Case:
@@ -127,6 +129,16 @@ def _bounds(outline: npt.NDArray[np.int32]) -> tuple[float, ...]:
 def _box(corners: tuple[float, ...]) -> tuple[float, float, float, float]:
     left, top, right, bottom = (round(float(corner), 1) for corner in corners)
     return left, top, right, bottom
+
+
+def _png(canvas: npt.NDArray[np.uint8]) -> bytes:
+    """The picture as PNG, no larger than a person can look at: so that more fit into the budget."""
+    scale = MAX_SIDE_PX / max(canvas.shape[:2])
+    if scale < 1:
+        size = (max(round(canvas.shape[1] * scale), 1), max(round(canvas.shape[0] * scale), 1))
+        canvas = np.asarray(cv2.resize(canvas, size, interpolation=cv2.INTER_AREA), np.uint8)
+    _ok, encoded = cv2.imencode(".png", canvas)
+    return encoded.tobytes()
 
 
 def _picture(sample: Sample) -> npt.NDArray[np.uint8]:

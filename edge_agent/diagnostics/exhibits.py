@@ -87,8 +87,7 @@ class Exhibits:
         """Explain until `stop` is set and nothing waits."""
         while self.step(idle_s) or not stop.is_set():
             pass
-        if self._ring is not None:
-            self._ring.close()
+        self._forget()
 
     def step(self, timeout_s: float) -> bool:
         """Explain one verdict; False when none came within `timeout_s`."""
@@ -140,8 +139,16 @@ class Exhibits:
             if not self._is_failing:
                 log.warning("explanations cannot be kept: %s", error.strerror)
             self._is_failing = True
+            self._forget()
         else:
             self._is_failing = False
+
+    def _forget(self) -> None:
+        """Look at the disk anew before the next one: who made room may have taken the folder too."""
+        self._shelf = None
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
 
     def _open_shelf(self) -> Shelf:
         if self._shelf is None:
