@@ -21,7 +21,7 @@ GAIN = 0.98
 
 BLOCK_S = 0.03
 MOST_RUNS = 50
-FEWEST_BLOCKS, MOST_BLOCKS = 7, 25
+FEWEST_BLOCKS, MOST_BLOCKS = 9, 25
 MOST_THREADS = 4
 _DRAWS = 400
 
@@ -49,7 +49,7 @@ Load: TypeAlias = Callable[[Plan], Run]
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A candidate with its time as a share of that of the plan that stood when it was tried, with a 95 % interval."""
+    """A candidate with its time as a share of that of the plan that stood when it was tried, with a 99 % interval."""
 
     plan: Plan
     share: float = 1.0
@@ -84,28 +84,34 @@ def tune(plans: Sequence[Plan], load: Load, seconds: float, now: Callable[[], fl
     Two models are in memory at a time. One that does not load, for want of memory or anything else, is no candidate.
 
     Raises:
-        InferenceError: the first of them cannot be loaded.
+        InferenceError: none of them can be loaded.
     """
     end_s = now() + seconds
-    best, run = plans[0], load(plans[0])
-    own_ms = _block(run, _runs(run, now), now)
-    tried = [Tried(best)]
-    for plan in plans[1:]:
-        if now() >= end_s:
+    tried: list[Tried] = []
+    standing: tuple[Plan, Run] | None = None
+    own_ms, problem = 0.0, None
+    for plan in plans:
+        if standing is not None and now() >= end_s:
             tried.append(Tried(plan, note="no time left"))
             continue
         try:
-            other = load(plan)
-            pairs = list(_pairs(run, other, end_s, now))
+            run = load(plan)
+            pairs = list(_pairs(standing[1], run, end_s, now)) if standing is not None else []
         except (InferenceError, MemoryError) as error:
+            problem = problem or error
             tried.append(Tried(plan, note=f"it does not run: {error}"[:200]))
             continue
         shares = [theirs / ours for ours, theirs in pairs]
-        tried.append(Tried(plan, median(shares), *interval(shares)))
-        own_ms = median(ours for ours, _ in pairs)
-        if is_faster(shares):
-            best, run, own_ms = plan, other, median(theirs for _, theirs in pairs)
-    return Tuning(msgspec.structs.replace(best, p50_ms=round(own_ms, 4)), tuple(tried))
+        tried.append(Tried(plan, median(shares), *interval(shares)) if shares else Tried(plan))
+        if standing is None:
+            standing, own_ms = (plan, run), _block(run, _runs(run, now), now)
+        elif is_faster(shares):
+            standing, own_ms = (plan, run), median(theirs for _, theirs in pairs)
+        else:
+            own_ms = median(ours for ours, _ in pairs)
+    if standing is None:
+        raise problem or InferenceError("there is no plan to try")
+    return Tuning(msgspec.structs.replace(standing[0], p50_ms=round(own_ms, 4)), tuple(tried))
 
 
 def is_faster(shares: Sequence[float]) -> bool:
@@ -114,9 +120,9 @@ def is_faster(shares: Sequence[float]) -> bool:
 
 
 def interval(values: Sequence[float], seed: int = 1) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the median."""
+    """The bootstrap interval of the median: 99 %, for it is looked at again after each block."""
     drawn = np.random.default_rng(seed).choice(np.asarray(values), (_DRAWS, len(values)))
-    low, high = np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
+    low, high = np.quantile(np.median(drawn, axis=1), (0.005, 0.995))
     return float(low), float(high)
 
 
