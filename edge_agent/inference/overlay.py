@@ -81,7 +81,7 @@ def _draw_regions(canvas: Picture, regions: Iterable[Region], unit: str) -> None
         cv2.polylines(canvas, [region.outline], True, WHITE, _thick(canvas) + 2)
         cv2.polylines(canvas, [region.outline], True, RED, _thick(canvas))
         if rank < LABELLED:
-            _write(canvas, f"{region.label} {region.area:.3g} {unit}".strip(), region.outline.min(axis=0), RED)
+            _write(canvas, f"{region.label} {_number(region.area)} {unit}".strip(), region.outline.min(axis=0), RED)
 
 
 def _draw_things(canvas: Picture, things: Iterable[Detection], *, is_break: bool) -> None:
@@ -100,6 +100,10 @@ def _write(canvas: Picture, text: str, at: npt.NDArray[Any], colour: Colour) -> 
     y = int(np.clip(at[1] - below, height + 1, max(height + 1, canvas.shape[0] - below)))
     cv2.rectangle(canvas, (x, y - height - 2), (x + width, y + below), colour, cv2.FILLED)
     cv2.putText(canvas, text, (x, y), _FONT, scale, BLACK if colour == GREEN else WHITE, 1, cv2.LINE_AA)
+
+
+def _number(area: float) -> str:
+    return f"{area:.3g}" if area < 100 else f"{area:,.0f}"
 
 
 def _thick(canvas: Picture) -> int:

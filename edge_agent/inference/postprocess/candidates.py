@@ -1,6 +1,6 @@
 """A detector's outputs in each of the forms that a contract names come in; boxes, scores and classes go out.
 
-Only what reaches `min_score` is ever copied: a heat map of 1.3 million values costs a look at its largest per cell.
+Only what reaches `min_score` is ever copied: of a heat map of 1.3 million values, the neighbourhood of a few peaks.
 """
 
 import math
@@ -19,6 +19,9 @@ Outputs = Mapping[str, Array]
 
 MAX_CANDIDATES = 2000
 """The strongest that are compared with each other: a model that sees things everywhere must not stop the line."""
+
+_BLOCK = 1024
+"""Values that are looked at together: 0.2 ms for the heat of 128 × 128 × 80, where a look at each row takes 1.0."""
 
 _PACKED = 6
 _CORNERS = 4
@@ -117,20 +120,24 @@ def _whole(numbers: Array) -> npt.NDArray[np.int64]:
 
 
 def _reaching(contract: DetectionOutput, values: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows and columns of [n, k] where `min_score` is reached, by one look at the largest of each row.
+    """Rows and columns of [n, k] where `min_score` is reached, by a look at the largest of each block.
 
     Asked of the values as they come, so that few need an activation.
     """
     floor = contract.min_score
     if contract.activation == "sigmoid":
         floor = math.log(floor / (1 - floor)) if 0 < floor < 1 else math.copysign(math.inf, floor - 0.5)
-    best = values.max(axis=1)
+    flat, classes = values.reshape(-1), values.shape[1]
+    if not flat.size:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    block = max(1, _BLOCK // classes) * classes
+    best = np.maximum.reduceat(flat, np.arange(0, flat.size, block))
     if np.isnan(best).any():  # every comparison with it is false: it would look like a picture with nothing in it
         what = "the scores"
         raise not_finite(what)
-    rows = np.flatnonzero(best >= floor)
-    which, columns = np.nonzero(values[rows] >= floor)
-    return rows[which], columns
+    places = (np.flatnonzero(best >= floor)[:, None] * block + np.arange(block)).reshape(-1)
+    places = places[places < flat.size]
+    return np.divmod(places[flat[places] >= floor], classes)
 
 
 def _activated(contract: DetectionOutput, values: Array) -> npt.NDArray[np.float64]:
