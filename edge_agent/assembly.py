@@ -25,9 +25,8 @@ from edge_agent.outputs.output import Output
 from edge_agent.serving.metrics import Buffered, Metrics
 from edge_agent.serving.server import Server
 from edge_agent.sources.guard import Guard, Kind
-from edge_agent.sources.kinds import make_source
+from edge_agent.sources.kinds import make_source, make_ticker
 from edge_agent.sources.source import Source
-from edge_agent.sources.triggers import make_ticker
 from edge_agent.station import Station
 from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.uplink import Uplink
@@ -159,7 +158,7 @@ def make_sources(config: Config) -> dict[str, dict[str, Source]]:
     for pipeline in config.pipelines:
         seen = made.setdefault(pipeline.trigger, {})
         if pipeline.source not in seen:
-            seen[pipeline.source] = make_source(tables[pipeline.source])
+            seen[pipeline.source] = make_source(tables[pipeline.source], config.gateway.id)
     return made
 
 
@@ -180,7 +179,7 @@ def make_stations(
         seen = sources[trigger.name]
         station = Station(
             trigger.name,
-            make_ticker(trigger, seen),
+            make_ticker(trigger, seen, config.gateway.id),
             seen,
             {name: [pipelines[table.name] for table in mine if table.source == name] for name in seen},
             intake=intake,

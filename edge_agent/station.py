@@ -5,6 +5,7 @@ A tick that found nobody ready is a part that passed: it becomes UNINSPECTED, no
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -84,16 +85,23 @@ class Station:
 
     def run(self, stop: threading.Event) -> None:
         """Take what comes until `stop`. A source that goes away is opened again, once a second."""
+        part, is_away = f"trigger {self.name}", False
         while not stop.is_set():
             try:
                 took = self.step(stop)
             except SourceError as error:
-                self._faults.tell(f"trigger {self.name}", "source-away", active=True, detail=str(error))
+                is_away = True
+                self._faults.tell(part, "source-away", active=True, detail=str(error))
                 stop.wait(REOPEN_S)
-                self._reopen()
+                with suppress(SourceError):
+                    self.open()
                 continue
+            if is_away:
+                is_away = False
+                self._faults.tell(part, "source-away", active=False)
             if not took:
                 stop.wait(self._ticker.idle_s(self._clock.mono_us()))
+        self._ticker.close()
 
     def step(self, stop: threading.Event) -> bool:
         """Take one tick with the ticks missed before it; False when none is due.
@@ -171,13 +179,6 @@ class Station:
                 if pipeline.name in self._observe:
                     self._observe[pipeline.name]("grab", grab_s)
                 pipeline.admit(named, sample)
-
-    def _reopen(self) -> None:
-        try:
-            self.open()
-        except SourceError:
-            return
-        self._faults.tell(f"trigger {self.name}", "source-away", active=False)
 
 
 def _named(trigger: Trigger, told: Tick | Sample) -> Trigger:

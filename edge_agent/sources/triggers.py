@@ -6,10 +6,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge_agent.errors import ConfigError
 from edge_agent.settings import SourceTrigger as SourceSettings
 from edge_agent.settings import TimerTrigger as TimerSettings
-from edge_agent.settings import Trigger
 from edge_agent.sources.source import Source
 
 WAIT_S = 0.25
@@ -43,6 +41,9 @@ class Ticker(Protocol):
     def idle_s(self, mono_us: int) -> float:
         """How long nothing will be due, at most `WAIT_S`."""
 
+    def close(self) -> None:
+        """Let go of what it listens to. May be called twice; asked again, it listens again."""
+
 
 class TimerTrigger:
     """A part at a fixed rate. The n-th tick is due at start + n / rate, rounded once: lateness does not add up."""
@@ -71,6 +72,9 @@ class TimerTrigger:
             return 0.0
         return min(max((self._due_us(self._n) - mono_us) / 1e6, 0.0), WAIT_S)
 
+    def close(self) -> None:
+        """A timer listens to nobody."""
+
     def _due_us(self, n: int) -> int:
         return (self._start_us or 0) + round(n * 1e6 / self._rate_hz)
 
@@ -95,17 +99,5 @@ class SourceTrigger:
         """Nothing while the source keeps having something, else the time until the next look."""
         return 0.0 if self._had_one else max(self._next_us - mono_us, 0) / 1e6
 
-
-def make_ticker(settings: Trigger, sources: dict[str, Source]) -> Ticker:
-    """The ticker of a row of `[[triggers]]`; `sources` are those it may ask, by name.
-
-    Raises:
-        ConfigError: a source that is not among them.
-    """
-    if isinstance(settings, TimerSettings):
-        return TimerTrigger(settings)
-    source = sources.get(settings.source)
-    if source is None:
-        message = f"[[triggers]] {settings.name!r}: there is no source {settings.source!r}"
-        raise ConfigError(message, "add [[sources]] with that name")
-    return SourceTrigger(settings, source)
+    def close(self) -> None:
+        """The source is closed by whoever opened it."""

@@ -38,6 +38,9 @@ class Ticks:
         self.idle.set()
         return 0.001
 
+    def close(self) -> None:
+        pass
+
 
 class Bench:
     """A source that gives what it was given, and remembers what became of it."""

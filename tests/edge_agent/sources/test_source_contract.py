@@ -14,8 +14,10 @@ from edge_agent import settings
 from edge_agent.sample import Sample, Trigger
 from edge_agent.sources.camera import CameraSource
 from edge_agent.sources.kinds import KINDS, make_source
+from edge_agent.sources.mqtt import MqttSource
 from edge_agent.sources.source import Source
 from edge_protocol.codes import Reason, Verdict
+from edge_protocol.loopback import LoopbackBroker
 from tests.edge_agent.sources.streams import Socket, eventually, frame, write_video
 
 S = 1_000_000
@@ -75,6 +77,22 @@ def camera_bench(_path: Path) -> Bench:
     return Bench(CameraSource(table, socket.open, now), socket.is_plugged.clear, feed, socket.is_plugged.clear)
 
 
+def mqtt_bench(_path: Path) -> Bench:
+    """A topic at a broker in memory."""
+    broker, now, said = LoopbackBroker(), Moment(), itertools.count()
+    sensor = broker.link("sensor", window=10_000)
+    sensor.start(lambda _topic, _payload: None, lambda: None)
+    table = settings.MqttSource(name="engine", broker="mqtt://127.0.0.1", topic="line/window")
+    source = MqttSource(table, lambda: broker.link("source"), now)
+
+    def feed(mono_us: int) -> None:
+        source.waiting(mono_us)
+        now.us = mono_us
+        sensor.publish("line/window", b'{"signal": [%d]}' % next(said))
+
+    return Bench(source, lambda: broker.cut("source"), feed)
+
+
 class Moment:
     """The time that a part came."""
 
@@ -90,6 +108,7 @@ BENCHES = {
     "windows": windows_bench,
     "video": video_bench,
     "camera": camera_bench,
+    "mqtt": mqtt_bench,
 }
 
 
@@ -122,9 +141,7 @@ def trigger(n: int) -> Trigger:
 
 def test_every_kind_is_under_contract() -> None:
     """No kind of source is left out of these tests."""
-    under = {settings.FolderSource, settings.ReplaySource, settings.VideoSource, settings.CameraSource}
-
-    assert set(KINDS) == under
+    assert {table.__struct_config__.tag for table in KINDS} == set(BENCHES) - {"textures", "windows"} | {"replay"}
 
 
 def test_each_trigger_gets_its_own_part(bench: Bench) -> None:

@@ -11,7 +11,8 @@ from edge_agent.settings import FolderSource as FolderSettings
 from edge_agent.settings import SourceTrigger as SourceSettings
 from edge_agent.settings import TimerTrigger as TimerSettings
 from edge_agent.sources.folder import LOOK_US, FolderSource
-from edge_agent.sources.triggers import Tick, TimerTrigger, make_ticker
+from edge_agent.sources.kinds import make_ticker
+from edge_agent.sources.triggers import Tick, TimerTrigger
 
 S = 1_000_000
 

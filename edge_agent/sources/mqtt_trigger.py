@@ -1,0 +1,85 @@
+"""Messages of a broker on the line come in as ticks, oldest first: each says that a part is there, and may name it.
+
+Never hears what was said before it listened: a part that passed while nobody looked has no picture any more.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from edge_agent.clock import system_mono_us
+from edge_agent.errors import SourceError
+from edge_agent.settings import MqttTrigger as Settings
+from edge_agent.sources.inbox import Inbox
+from edge_agent.sources.mqtt import GRACE_US
+from edge_agent.sources.payload import read_names
+from edge_agent.sources.triggers import WAIT_S, Tick
+from edge_protocol.link import Hearing, Link
+
+HEAR = Hearing(retained=False, kept=False, max_bytes=64 * 1024)
+
+MAX_HOLE = 1000
+"""A hole in the line's numbers above this is another count, not parts that passed."""
+
+
+class MqttTrigger:
+    """A topic of which each message is a tick."""
+
+    def __init__(
+        self, settings: Settings, make_link: Callable[[], Link], now_us: Callable[[], int] = system_mono_us
+    ) -> None:
+        self._settings = settings
+        self._make_link = make_link
+        self._now_us = now_us
+        self._idle_s = min(settings.poll_s, WAIT_S)
+        self._inbox: Inbox[Tick] = Inbox(settings.queue, lambda tick: 1 + tick.missed)
+        self._link: Link | None = None
+        self._last: int | None = None
+        self._seen_us = 0
+
+    def poll(self, mono_us: int) -> Tick | None:
+        """The oldest message, with the number of parts that were missed before it.
+
+        Raises:
+            SourceError: the broker is away.
+        """
+        if self._link is None:
+            self._link = self._make_link()
+            self._link.subscribe(self._settings.topic)
+            self._link.start(self._hear, lambda: None)
+            self._seen_us = mono_us
+        pushed_out = self._inbox.settle(MAX_HOLE)
+        tick = self._inbox.take()
+        if tick is not None:
+            return replace(tick, missed=tick.missed + pushed_out)
+        self._check(mono_us)
+        return None
+
+    def idle_s(self, mono_us: int) -> float:  # noqa: ARG002 (a message may come at any time)
+        """The time between two looks, nothing while messages wait."""
+        return 0.0 if self._inbox else self._idle_s
+
+    def close(self) -> None:
+        """Say goodbye to the broker."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _check(self, mono_us: int) -> None:
+        if self._link is None or self._link.connected:
+            self._seen_us = mono_us
+        elif mono_us - self._seen_us >= GRACE_US:
+            message = f"trigger {self._settings.name!r}: {self._settings.broker} is away"
+            raise SourceError(message, "look at the broker and the network; parts that pass now are not seen")
+
+    def _hear(self, _topic: str, payload: bytes) -> None:
+        """On the link's thread."""
+        names = read_names(payload)
+        number: int | None = names.pop("number", None)
+        missed = 0
+        if number is not None:
+            if number == self._last:  # At least once is what a broker promises: the same part told twice.
+                return
+            hole = number - self._last - 1 if self._last is not None else 0
+            missed = hole if 0 < hole <= MAX_HOLE else 0
+            self._last = number
+        self._inbox.put(Tick(self._now_us(), missed, **names))
