@@ -16,6 +16,9 @@ from edge_agent.judgement import Region
 MAX_REGIONS = 64
 """The largest that are told: a picture that is anomalous everywhere says no more with a thousand."""
 
+_COARSE = 2.0
+"""Pixels of the source: an outline drawn finer than that is told as it is."""
+
 Contour = npt.NDArray[Any]
 
 
@@ -26,22 +29,25 @@ def regions(
 
     `values` [h, w] have the peak of each region.
     """
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cell = np.array((window.width / mask.shape[1], window.height / mask.shape[0]))
     area = float(np.prod(cell) * np.prod(view.placement.px_per_px)) * (view.contract.mm_per_px**2 or 1.0)
+    step = float(max(cell * view.placement.px_per_px))
     found = []
     largest = sorted(((_pixels(contour), at) for at, contour in enumerate(contours)), reverse=True)[:MAX_REGIONS]
     for pixels, at in largest:
         contour = np.asarray(contours[at])
         corners = contour.reshape(-1, 2)
         outline = view.placement.to_source((corners + 0.5) * cell + (window.x, window.y))
-        found.append(Region(_simple(outline), pixels * area, _peak(contour, values), label))
+        found.append(Region(_simple(outline, step), pixels * area, _peak(contour, values), label))
     return found
 
 
 def _pixels(contour: Contour) -> int:
-    """How many pixels an outline of whole steps encloses, itself among them: Pick's theorem."""
-    return round(cv2.contourArea(contour) + (len(contour) if len(contour) > 1 else 0) / 2 + 1)
+    """How many pixels an outline of straight and diagonal steps encloses, itself among them: Pick's theorem."""
+    corners = contour.reshape(-1, 2)
+    steps = int(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
+    return round(cv2.contourArea(contour) + steps / 2 + 1)
 
 
 def _peak(contour: Contour, values: npt.NDArray[np.float32]) -> float:
@@ -52,7 +58,9 @@ def _peak(contour: Contour, values: npt.NDArray[np.float32]) -> float:
     return peak
 
 
-def _simple(outline: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
-    """Whole pixels, without the points that lie on a straight line between others."""
-    simple = cv2.approxPolyDP(outline.astype(np.int32), 0.5, closed=True)
-    return np.asarray(simple, np.int32).reshape(-1, 2)
+def _simple(outline: npt.NDArray[np.float64], step: float) -> npt.NDArray[np.int32]:
+    """Whole pixels; where a step of the grid is many of them, without what is less than half a step off a line."""
+    corners = outline.astype(np.int32)
+    if step > _COARSE:
+        corners = np.asarray(cv2.approxPolyDP(corners, step / 2, closed=True), np.int32).reshape(-1, 2)
+    return corners
