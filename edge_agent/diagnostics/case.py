@@ -36,7 +36,8 @@ class Case:
     """One bundle at one operating point. `explain` belongs to any thread, `draw` to one."""
 
     def __init__(self, manifest: Manifest, point: OperatingPoint, reference: Reference | None) -> None:
-        self.contract: InputContract = manifest.input
+        self.is_window = isinstance(manifest.input, WindowInput)
+        self._contract: InputContract = manifest.input
         self._manifest = manifest
         self._point = point
         self._teller: Teller | None = None
@@ -71,15 +72,15 @@ class Case:
         prediction = judgement.prediction
         if self._manifest.capture == "none":
             return b"", "the bundle keeps no pictures (capture = none), as where people are in view"
-        if not isinstance(self.contract, ImageInput) or prediction is None:
-            return b"", ""
+        if not isinstance(self._contract, ImageInput) or prediction is None:
+            return b"", "there is nothing to draw"
         if sample is None:
             return b"", "too many at once: the gateway had no time to draw it"
         try:
             picture = _picture(sample)
         except InferenceError as error:
             return b"", str(error)
-        return overlay.draw_overlay(picture, prediction, self.contract, self._point), ""
+        return overlay.draw_overlay(picture, prediction, self._contract, self._point), ""
 
     def _explanation(self, judgement: Judgement, prediction: Prediction) -> Explanation:
         reasons: tuple[ExplainedFeature, ...] = ()

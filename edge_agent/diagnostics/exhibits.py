@@ -1,7 +1,7 @@
 """Verdicts that want an explanation come in from the line, pictures, reasons and records of them go out, by a thread.
 
 `show` and `note` return at once: what this thread cannot keep up with loses its picture, never its numbers, and the
-exhibit says so. Where a bundle forbids captures, no picture is made.
+exhibit says so. Windows need none: all of the latest are in a ring, whatever their verdict.
 """
 
 import logging
@@ -9,18 +9,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 
 import msgspec
 
 from edge_agent.clock import Clock
 from edge_agent.diagnostics.case import Case
-from edge_agent.diagnostics.exhibit import WINDOWS, Exhibit
+from edge_agent.diagnostics.exhibit import WINDOWS
 from edge_agent.diagnostics.shelf import Shelf
 from edge_agent.diagnostics.windows import SLOT_BYTES, WindowRing
 from edge_agent.inference.model import Model
 from edge_agent.judgement import Judgement
 from edge_agent.sample import Sample
-from edge_protocol.bundle import WindowInput
 from edge_protocol.codes import Stream
 from edge_protocol.messages import AnyRecord
 
@@ -37,6 +37,7 @@ WINDOWS_SHARE = 4
 """One part in so many of the budget is the latest windows'."""
 
 EXPIRE_S = 3600.0
+DRAIN_S = 2.0
 
 
 class Exhibits:
@@ -84,8 +85,11 @@ class Exhibits:
                 self._put(judgement, None, is_shown=False)
 
     def run(self, stop: threading.Event, idle_s: float = 0.5) -> None:
-        """Explain until `stop` is set and nothing waits."""
-        while self.step(idle_s) or not stop.is_set():
+        """Explain until `stop` is set, and then for at most `DRAIN_S`: a stop does not wait for pictures."""
+        while not stop.is_set():
+            self.step(idle_s)
+        end_s = monotonic() + DRAIN_S
+        while monotonic() < end_s and self.step(0):
             pass
         self._forget()
 
@@ -120,21 +124,21 @@ class Exhibits:
         if case is None:
             self.unexplained += 1
             return
-        exhibit, picture = case.explain(judgement), b""
+        exhibit = case.explain(judgement)
         if is_shown:
-            picture, why_not = case.draw(judgement, sample)
-            exhibit = msgspec.structs.replace(exhibit, no_picture=why_not)
             self._record(Stream.CAPTURES, exhibit.explanation)
-        self._keep(exhibit, picture, is_shown=is_shown)
+        if not is_shown:
+            self._keep(lambda: self._open_ring().put(exhibit))
+        elif not case.is_window:
+            picture, why_not = case.draw(judgement, sample)
+            shown = msgspec.structs.replace(exhibit, no_picture=why_not)
+            self._keep(lambda: self._open_shelf().put(shown, picture))
 
-    def _keep(self, exhibit: Exhibit, picture: bytes, *, is_shown: bool) -> None:
+    def _keep(self, put: Callable[[], None]) -> None:
         if not self._budget_bytes:
             return
         try:
-            if is_shown:
-                self._open_shelf().put(exhibit, picture)
-            else:
-                self._open_ring().put(exhibit)
+            put()
         except OSError as error:  # a full disk: verdicts go on, and so do explanations once there is room
             if not self._is_failing:
                 log.warning("explanations cannot be kept: %s", error.strerror)
@@ -167,7 +171,7 @@ class Exhibits:
 
     def _is_window(self, judgement: Judgement) -> bool:
         case = self._case(judgement)
-        return case is not None and isinstance(case.contract, WindowInput)
+        return case is not None and case.is_window
 
     def _case(self, judgement: Judgement) -> Case | None:
         """What is needed of the model that judged; it may have been exchanged since."""

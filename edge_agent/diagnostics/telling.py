@@ -91,4 +91,4 @@ def _about_picture(row: Mapping[str, Any], exhibit: Exhibit | None, picture: Pat
         return f"no picture and no reasons: {_UNEXPLAINED.get(row['verdict'], _GONE)}"
     if exhibit.picture:
         return "no picture: it was removed meanwhile"
-    return f"no picture: {exhibit.no_picture or 'there is nothing to draw'}"
+    return f"no picture: {exhibit.no_picture or 'a window has none'}"
