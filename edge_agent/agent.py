@@ -76,7 +76,7 @@ class Agent:
                 self._faults, [each.name for each in config.pipelines if each.policy == "sample"]
             )
             self._ledger = renewals.make_ledger(self._store, self._outbox)
-            models = around.models or renewals.running_models(config, self._store, self._ledger)
+            models = renewals.running_models(config, self._store, self._ledger, around)
             self._wire(around, models)
             # Last of all that can fail: what it puts on record is told to the line by this process.
             self._recovered = recovery.recover(self._store, self._outbox, self._intake, self._clock)
@@ -151,7 +151,10 @@ class Agent:
 
     def _wire(self, around: Surroundings, models: Mapping[str, Model]) -> None:
         config, pane = self._config, self._config.monitoring
-        self._pipelines = assembly.make_pipelines(config, models, self._clock, self._emit, self._metrics)
+        self._exhibits = assembly.make_exhibits(config, lambda n: self._pipelines[n].model, self._clock, self._record)
+        self._pipelines = assembly.make_pipelines(
+            config, models, self._clock, self._emit, self._metrics, exhibit=self._exhibits.show
+        )
         self._watches = {name: Watch(name, pane_rows=pane.pane_rows, pane_s=pane.pane_s) for name in self._pipelines}
         self._stations = assembly.make_stations(
             config,
@@ -183,6 +186,7 @@ class Agent:
         self._server.start(self._neighbours.site())
         start("record", "record", lambda: self._keep_recording(done))
         start("tell", "tell", lambda: self._delivery.run(self._alive))
+        start("show", "show", lambda: self._exhibits.run(done), nice=assembly.SHOW_NICE)
         self._delivery.committed(self._recovered.answered)
         for judgement in self._recovered.unanswered:
             self._delivery.tell(judgement)
@@ -227,6 +231,7 @@ class Agent:
         self._crew.join("record")
         self._crew.join("send")
         self._crew.join("update")
+        self._crew.join("show")
         # Before the outputs end: some may tell only what is on disk.
         self._recorder.flush()
         self._delivery.close()
@@ -310,6 +315,7 @@ class Agent:
         for judgement in judgements:
             self._inputs.add(judgement)
         self._neighbours.committed(judgements)
+        self._exhibits.note(judgements)
         self._delivery.committed(judgements)
 
     def _check(self) -> None:

@@ -13,11 +13,14 @@ from edge_agent import identity, settings
 from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.crew import yield_to_others
+from edge_agent.diagnostics.exhibit import FOLDER
+from edge_agent.diagnostics.exhibits import Exhibits
 from edge_agent.errors import ConfigError, StoreError
+from edge_agent.inference.cache import Cache
 from edge_agent.inference.intake import Intake
 from edge_agent.inference.lane import Guard as GuardCheck
 from edge_agent.inference.model import Model
-from edge_agent.inference.pipeline import Pipeline
+from edge_agent.inference.pipeline import Exhibit, Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
 from edge_agent.outputs.kinds import make_output
@@ -32,11 +35,16 @@ from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.uplink import Uplink
 from edge_protocol import ranges, topics
 from edge_protocol.bundle import MANIFEST, ImageInput, TensorInput, WindowInput
+from edge_protocol.codes import Stream
 from edge_protocol.errors import LinkError
-from edge_protocol.messages import GatewayState, Link, encode
+from edge_protocol.messages import AnyRecord, GatewayState, Link, encode
 from edge_protocol.mqtt import MqttLink, Tls
 
 DATABASE = "lineside.db"
+CACHE = "cache"
+
+SHOW_NICE = 10
+"""How far the thread that draws and explains gives way."""
 
 NEIGHBOURS_NICE = 10
 """How far the threads that answer neighbours give way: they get a tenth of a processor that the line wants too."""
@@ -57,6 +65,8 @@ class Surroundings:
     server: Server
     models: Mapping[str, Model] | None
     """None: the database says what runs."""
+    optimised: Mapping[str, str]
+    """The rows of what was made of these models, for the database that is not there yet."""
     sources: Mapping[str, dict[str, Source]]
     outputs: Mapping[str, tuple[Output, ...]]
 
@@ -76,12 +86,14 @@ def gather(config: Config, undo: ExitStack) -> Surroundings:
     server = make_server(config.serving)
     undo.callback(server.close)
     # A first start that finds a damaged bundle leaves nothing behind.
-    models = {table.name: load_placed(config, table) for table in config.pipelines} if is_new else None
+    made: dict[str, str] = {}
+    cache = Cache(config.data_dir / CACHE, made)
+    models = {table.name: load_placed(config, table, cache) for table in config.pipelines} if is_new else None
     sources = make_sources(config)
     for source in (source for each in sources.values() for source in each.values()):
         undo.callback(source.close)
         source.open()
-    return Surroundings(own, link, server, models, sources, make_outputs(config))
+    return Surroundings(own, link, server, models, made, sources, make_outputs(config))
 
 
 def open_outputs(around: Surroundings, undo: ExitStack) -> None:
@@ -95,14 +107,14 @@ def open_outputs(around: Surroundings, undo: ExitStack) -> None:
         output.open()
 
 
-def load_placed(config: Config, table: settings.Pipeline) -> Model:
+def load_placed(config: Config, table: settings.Pipeline, cache: Cache) -> Model:
     """The model of the bundle that was placed for a pipeline, loaded and warm.
 
     Raises:
         InferenceError: the bundle is damaged or cannot run here.
     """
     folder = config.data_dir / "bundles" / table.bundle
-    return Model.load(folder, variant=table.variant or None, cache=config.data_dir / "cache")
+    return Model.load(folder, variant=table.variant or None, cache=cache)
 
 
 def load_identity(config: Config) -> identity.Identity | None:
@@ -123,6 +135,8 @@ def make_pipelines(
     clock: Clock,
     emit: Callable[[Judgement], None],
     metrics: Metrics,
+    *,
+    exhibit: Exhibit,
 ) -> dict[str, Pipeline]:
     """The pipelines by name, each with a guard of its own."""
     pipelines = {}
@@ -138,8 +152,17 @@ def make_pipelines(
             policy=table.policy,
             sample_every=table.sample_every,
             observe=metrics.observer(table.name),
+            exhibit=exhibit,
         )
     return pipelines
+
+
+def make_exhibits(
+    config: Config, model: Callable[[str], Model], clock: Clock, record: Callable[[Stream, AnyRecord], None]
+) -> Exhibits:
+    """What explains verdicts; `model` is what judges for a pipeline now."""
+    budget_bytes = config.store.exhibits_mb * 2**20
+    return Exhibits(config.data_dir / FOLDER, budget_bytes=budget_bytes, model=model, record=record, clock=clock)
 
 
 def make_guard(table: settings.Pipeline, model: Model) -> GuardCheck:

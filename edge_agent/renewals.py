@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent import identity, settings
-from edge_agent.assembly import check_placed, load_placed, make_guard
+from edge_agent.assembly import CACHE, check_placed, load_placed, make_guard
+from edge_agent.assembly import Surroundings as Found
 from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import ConfigError, InferenceError
+from edge_agent.inference.cache import Cache
+from edge_agent.inference.engine import open_cache
 from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.store import Store
@@ -50,23 +53,27 @@ def make_ledger(store: Store, outbox: Outbox) -> Ledger:
     return Ledger(store, tell)
 
 
-def running_models(config: Config, store: Store, ledger: Ledger) -> dict[str, Model]:
-    """What each pipeline starts with: what its row says, or the bundle that was placed for it.
+def running_models(config: Config, store: Store, ledger: Ledger, found: Found) -> Mapping[str, Model]:
+    """What each pipeline starts with: what was found, what its row says, or the bundle that was placed for it.
 
     Raises:
         ConfigError: there is no row and no bundle.
         InferenceError: neither what runs nor what was before can be loaded.
         StoreError: the rows cannot be read or written.
     """
+    cache = open_cache(config.data_dir / CACHE, store)
+    cache.adopt(found.optimised)
+    if found.models is not None:
+        return found.models
     rows = ledger.slots()
     models = {}
     for table in config.pipelines:
         row = rows.get(table.name)
         if row is None:
             check_placed(config, table)
-            models[table.name] = load_placed(config, table)
+            models[table.name] = load_placed(config, table, cache)
         else:
-            models[table.name] = _resume(config, table, row, ledger, was_clean=store.was_clean)
+            models[table.name] = _resume(config, table, row, ledger, cache, was_clean=store.was_clean)
     return models
 
 
@@ -82,7 +89,8 @@ def make_updates(config: Config, store: Store, ledger: Ledger, clock: Clock, aro
     tables = {table.name: table for table in config.pipelines}
     try:
         roots = trust.load_roots(config.identity.models_root_file, config.identity.director_root_file)
-        workshop = Workshop(config.data_dir, config.updates, around.send, clock)
+        cache = open_cache(config.data_dir / CACHE, store)
+        workshop = Workshop(config.data_dir, config.updates, around.send, clock, cache=cache)
     except OSError as error:
         message = f"updates: {error.filename}: {error.strerror}"
         raise ConfigError(message, "let the agent's user own the data directory") from error
@@ -129,24 +137,26 @@ def listen(uplink: Uplink, gateway: str, updates: Updates | None) -> None:
     )
 
 
-def _resume(config: Config, table: settings.Pipeline, row: Slot, ledger: Ledger, *, was_clean: bool) -> Model:
+def _resume(
+    config: Config, table: settings.Pipeline, row: Slot, ledger: Ledger, cache: Cache, *, was_clean: bool
+) -> Model:
     try:
         return resume(
             row,
             ledger,
-            lambda digest: _load_slot(config, table, digest),
+            lambda digest: _load_slot(config, table, digest, cache),
             was_clean=was_clean,
             may_return=lambda digest: _may_run(ledger, config.data_dir / "slots" / digest) if digest else False,
         )
     except InferenceError as error:
         if not _may_run(ledger, config.data_dir / "bundles" / table.bundle):
             raise
-        return start_over(row, ledger, load_placed(config, table), str(error))
+        return start_over(row, ledger, load_placed(config, table, cache), str(error))
 
 
-def _load_slot(config: Config, table: settings.Pipeline, digest: str) -> Model:
+def _load_slot(config: Config, table: settings.Pipeline, digest: str, cache: Cache) -> Model:
     folder = config.data_dir / "slots" / digest
-    return Model.load(folder, variant=table.variant or None, cache=config.data_dir / "cache")
+    return Model.load(folder, variant=table.variant or None, cache=cache)
 
 
 def _may_run(ledger: Ledger, folder: Path) -> bool:

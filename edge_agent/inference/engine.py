@@ -22,7 +22,6 @@ from edge_agent.inference.cache import Cache, StorePlans, StoreRows
 from edge_agent.inference.hardware import architecture, cpu_flags, cpu_quota
 from edge_agent.inference.providers import CPU
 from edge_agent.inference.tuning import fingerprint
-from edge_agent.inference.variants import choose_variant  # noqa: F401
 from edge_agent.store import Store
 from edge_protocol.codes import Reason
 
@@ -115,7 +114,7 @@ class Engine:
     def _open(self, model: bytes, cache: Cache | None) -> ort.InferenceSession:
         if self.provider != CPU:
             return self._open_elsewhere(model)
-        if not isinstance(cache, Cache) or not self.options.optimise:
+        if cache is None or not self.options.optimise:
             check(model)
             return _session(model, self.options)
         key = cache_key(model, self.options)
@@ -193,10 +192,13 @@ def newest_opset(domain: str) -> int | None:
 
 
 def cache_key(model: bytes, options: Options) -> str:
-    """What an optimised model depends on: the signed model, who optimised it, for which processor, and how."""
+    """What an optimised model depends on: the signed model, who optimised it, for which processor, and how.
+
+    Threads and arena change nothing of it: every plan of a variant loads the same file.
+    """
     flags = " ".join(sorted(cpu_flags()))
     sides = " ".join(f"{name}={side}" for name, side in sorted(options.dimensions.items()))
-    how = f"all threads={options.threads} provider={options.provider} {sides}"
+    how = f"all provider={options.provider} {sides}"
     parts = (hashlib.sha256(model).hexdigest(), VERSION, flags, how)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edge_agent.errors import InferenceError
+from edge_agent.inference.cache import Cache
 from edge_agent.inference.model import Model
 
 NICE = 10
@@ -18,7 +19,7 @@ NICE = 10
 class Loading:
     """A load under way. Made by starting it."""
 
-    def __init__(self, slot: Path, *, variant: str, cache: Path) -> None:
+    def __init__(self, slot: Path, *, variant: str, cache: Cache) -> None:
         self.model: Model | None = None
         self.problem = ""
         self._slot = slot

@@ -100,6 +100,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Another:
+    """The variant that was proved does not do; another one of the same release is to be fetched and proved."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ruled:
     """Probation is over; a problem says that the model has not stood it."""
 
@@ -151,7 +158,7 @@ class Do:
     actor: str = ""
 
 
-Event: TypeAlias = Named | Withheld | Unnamed | Done | Failed | Ruled | Ordered | Tick
+Event: TypeAlias = Named | Withheld | Unnamed | Done | Another | Failed | Ruled | Ordered | Tick
 Result: TypeAlias = tuple[State, tuple[Do, ...]]
 
 _WORKING = (Phase.MANIFEST, Phase.FILES, Phase.PROOF, Phase.LOADING, Phase.WAITING)
@@ -239,6 +246,11 @@ def _has_files(state: State, _event: Done) -> Result:
 
 def _proved(state: State, _event: Done) -> Result:
     return replace(state, phase=Phase.LOADING), ()
+
+
+def _another(state: State, event: Another) -> Result:
+    note = Do(Command.NOTE, state.wanted, Step.WANTED, detail=event.detail)
+    return replace(state, phase=Phase.FILES), (note, Do(Command.FETCH_FILES, state.wanted))
 
 
 def _loaded(state: State, _event: Done) -> Result:
@@ -347,6 +359,7 @@ TABLE: dict[tuple[Phase, type], Rule] = {
     (Phase.MANIFEST, Done): _has_manifest,
     (Phase.FILES, Done): _has_files,
     (Phase.PROOF, Done): _proved,
+    (Phase.PROOF, Another): _another,
     (Phase.LOADING, Done): _loaded,
     (Phase.WAITING, Tick): _waited,
     (Phase.PROBATION, Named): _named_in_probation,

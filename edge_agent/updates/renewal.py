@@ -17,7 +17,7 @@ from edge_agent.inference.pipeline import Pipeline
 from edge_agent.updates import machine
 from edge_agent.updates.ledger import Ledger, Phase, Problem, Slot
 from edge_agent.updates.loading import Loading
-from edge_agent.updates.machine import Command, Do, Done, Event, Failed, Named, Ruled, State, Tick
+from edge_agent.updates.machine import Another, Command, Do, Done, Event, Failed, Named, Ruled, State, Tick
 from edge_agent.updates.probation import Probation, Terms, p99_ms
 from edge_agent.updates.proof import Proof
 from edge_agent.updates.workshop import Workshop
@@ -74,6 +74,7 @@ class Renewal:
         self._candidate: Model | None = None
         self._work: Proof | Loading | None = None
         self._lost: set[str] = set()
+        self._instead: dict[str, str] = {}
         self._commands: dict[Command, Callable[[Do], None]] = {
             Command.FETCH_MANIFEST: self._fetch_manifest,
             Command.FETCH_FILES: self._fetch_files,
@@ -168,7 +169,7 @@ class Renewal:
         if self.state.wanted is None or not self._workshop.has_all(self.name):
             return None
         self._workshop.objects.release()
-        self._workshop.stage(self.state.wanted, self._variant)
+        self._workshop.stage(self.state.wanted, self._variant_of(self.state.wanted.digest))
         if self.row is None and not self._workshop.slots.has(self.state.running):
             self._workshop.keep_placed(self._placed, self._pipeline.model)
         return Done()
@@ -178,15 +179,33 @@ class Renewal:
             return None
         if not isinstance(self._work, Proof):
             try:
-                self._work = self._workshop.start_proof(self.name, self.state.wanted, self._variant)
+                variant = self._variant_of(self.state.wanted.digest)
+                self._work = self._workshop.start_proof(self.name, self.state.wanted, variant)
             except OSError as error:
                 raise UpdateRefused(Refusal.OUT_OF_SPACE, f"no self-test: {error.strerror}") from error
             return None
         if not self._work.poll():
             return None
-        problem, self._work = self._work.problem, None
+        proof, self._work = self._work, None
         self._workshop.finish(self.name)
-        return Done() if problem is None else Failed(problem, self._clock.mono_us())
+        if proof.problem is None:
+            self._workshop.keep_found(self.state.wanted, proof.report)
+            return Done()
+        return self._try_another(self.state.wanted, proof) or Failed(proof.problem, self._clock.mono_us())
+
+    def _try_another(self, wanted: Wanted, proof: Proof) -> Another | None:
+        """The floats, where it is the integers that failed: they are fetched only now."""
+        if self._variant or proof.problem is None or not proof.report.is_of_variant:
+            return None
+        other = self._workshop.next_variant(wanted, proof.report.variant)
+        if not other:
+            return None
+        self._instead[wanted.digest] = other
+        return Another(f"{proof.report.variant} does not do here, {other} is tried: {proof.problem.detail}")
+
+    def _variant_of(self, digest: str) -> str:
+        """What is configured, or what is tried after another one failed; else the processor decides."""
+        return self._variant or self._instead.get(digest, "")
 
     def _look_at_load(self) -> Event | None:
         if self.state.wanted is None or (loaded := self._load(self.state.wanted.digest)) is None:
@@ -224,7 +243,7 @@ class Renewal:
     def _load(self, digest: str) -> Model | str | None:
         """The model of a slot or why there is none, once that is known."""
         if not isinstance(self._work, Loading):
-            self._work = self._workshop.start_load(self.name, digest, self._variant)
+            self._work = self._workshop.start_load(self.name, digest, self._variant_of(digest))
             return None
         if not self._work.poll():
             return None
@@ -248,7 +267,8 @@ class Renewal:
 
     def _fetch_files(self, do: Do) -> None:
         if do.wanted is not None:
-            self._workshop.ask_files(self.name, do.wanted, self._variant, self._pipeline.model.manifest.task)
+            variant, task = self._variant_of(do.wanted.digest), self._pipeline.model.manifest.task
+            self._workshop.ask_files(self.name, do.wanted, variant, task)
 
     def _cancel(self, _do: Do) -> None:
         self._workshop.drop(self.name)

@@ -10,13 +10,14 @@ from pathlib import Path
 from edge_agent import durable, settings
 from edge_agent.clock import Clock
 from edge_agent.errors import InferenceError
+from edge_agent.inference.cache import Cache
 from edge_agent.inference.hardware import architecture, cpu_flags
 from edge_agent.inference.model import Model
-from edge_agent.inference.variants import choose_variant
+from edge_agent.inference.variants import candidates, choose_variant
 from edge_agent.updates.download import Download
 from edge_agent.updates.loading import Loading
 from edge_agent.updates.objects import Objects
-from edge_agent.updates.proof import Proof
+from edge_agent.updates.proof import TUNE_S, Proof, Report
 from edge_agent.updates.slots import Slots
 from edge_protocol import bundle
 from edge_protocol.agreement import Wanted
@@ -36,9 +37,10 @@ class Workshop:
         send: Callable[[Want], bool],
         clock: Clock,
         *,
+        cache: Cache | None = None,
         record: durable.Recorder | None = None,
     ) -> None:
-        """`record` is told each durable step.
+        """`cache` is what the gateway keeps of its models, `record` is told each durable step.
 
         Raises:
             OSError: the folders cannot be made.
@@ -46,7 +48,7 @@ class Workshop:
         self.objects = Objects(data_dir / "objects", record=record)
         self.slots = Slots(data_dir / "slots", self.objects, record=record)
         self.download = Download(self.objects, send, clock)
-        self.cache = data_dir / "cache"
+        self.cache = cache or Cache(data_dir / "cache", {})
         self._placed = data_dir / "bundles"
         self._limits = limits
         self._user = ""
@@ -134,9 +136,31 @@ class Workshop:
         manifest = self.slots.manifest(wanted.digest)
         if self._work is not None or manifest is None:
             return None
-        path, limit_s = self.slots.path(wanted.digest), self._limits.self_test_s
-        self._work, self._user = Proof(path, manifest, variant=variant, cache=self.cache, deadline_s=limit_s), pipeline
-        return self._work
+        is_planned = self.cache.plans.get(wanted.digest) is not None
+        proof = Proof(
+            self.slots.path(wanted.digest),
+            manifest,
+            variant=variant,
+            cache=self.cache.folder,
+            deadline_s=self._limits.self_test_s,
+            tune_s=0.0 if is_planned else TUNE_S,
+        )
+        self._work, self._user = proof, pipeline
+        return proof
+
+    def keep_found(self, wanted: Wanted, report: Report) -> None:
+        """What a self-test has made and measured is for the load, and for every start from now on."""
+        self.cache.adopt(report.optimised)
+        if report.plan is not None:
+            self.cache.plans[wanted.digest] = report.plan
+
+    def next_variant(self, wanted: Wanted, failed: str) -> str:
+        """The variant of a release to try after the one that failed; empty when there is none."""
+        manifest = self.slots.manifest(wanted.digest)
+        if manifest is None:
+            return ""
+        names = [each.name for each in candidates(manifest, cpu_flags(), architecture())]
+        return next(iter(names[names.index(failed) + 1 :]), "") if failed in names else ""
 
     def start_load(self, pipeline: str, digest: str, variant: str) -> Loading | None:
         """Start to load a slot, or None: something else is at work."""

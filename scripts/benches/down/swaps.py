@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_agent.clock import Clock
 from edge_agent.inference import memory
+from edge_agent.inference.cache import Cache
 from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
@@ -95,7 +96,7 @@ def measure(folder: Path) -> dict[str, float]:
     """
     source = supplies.BUNDLES / supplies.SURFACE
     slots = [source, releases.good(source, folder / "revised")]
-    cache = folder / "cache"
+    cache = Cache(folder / "cache", {})
     line = Line(Model.load(slots[0], cache=cache), list(supplies.frames(folder, 4)))
     line.start()
     try:
@@ -126,7 +127,7 @@ def _gaps_ms(verdicts: Sequence[tuple[int, str, float]]) -> tuple[list[float], f
     return [took - pace_ms for changed, took in steps if changed], pace_ms
 
 
-def _loaded(slot: Path, cache: Path) -> Model:
+def _loaded(slot: Path, cache: Cache) -> Model:
     loading = Loading(slot, variant="", cache=cache)
     _wait(loading.poll)
     if loading.model is None:

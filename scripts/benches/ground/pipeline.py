@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
+from edge_agent.inference.cache import Cache
 from edge_agent.inference.model import Model
 from edge_protocol.codes import Verdict
 from scripts.benches import pairs
@@ -31,7 +32,7 @@ def _kept(folder: Path, data: Sequence[Picture | bytes], what: str) -> float:
     bundle = supplies.BUNDLES / supplies.SURFACE
     line = Line(folder, bundle, data)
     try:
-        model = Model.load(bundle, cache=folder / "data" / "cache")
+        model = Model.load(bundle, cache=Cache(folder / "data" / "cache", {}))
         line.parts_per_s(SLICE_S)
         rates: list[float] = []
 

@@ -163,13 +163,13 @@ def test_what_a_child_made_counts_when_its_parent_says_so(cache: Cache) -> None:
 
 
 def test_another_model_has_another_place_in_the_cache(cache: Cache) -> None:
-    """Models do not share a cached file, nor do counts of threads or the sides that were fixed."""
+    """Models do not share a cached file, nor do the sides that were fixed; counts of threads do."""
     Engine(MODEL, cache=cache)
     Engine(small_bundles.window_graph(), cache=cache)
     Engine(MODEL, cache=cache, threads=2)
     Engine(MODEL, cache=cache, dimensions={"batch": 1})
 
-    assert len(list(cache.folder.iterdir())) == 4
+    assert len(list(cache.folder.iterdir())) == 3
 
 
 def test_the_cache_does_not_grow_for_ever(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +179,7 @@ def test_the_cache_does_not_grow_for_ever(cache: Cache, monkeypatch: pytest.Monk
     oldest = cached(cache)
     os.utime(oldest, (1, 1))
 
-    Engine(MODEL, cache=cache, threads=2)
+    Engine(MODEL, cache=cache, dimensions={"batch": 1})
     Engine(small_bundles.window_graph(), cache=cache)
 
     assert len(list(cache.folder.iterdir())) == 2

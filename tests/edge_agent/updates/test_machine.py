@@ -8,6 +8,7 @@ from edge_agent.updates.ledger import Problem
 from edge_agent.updates.machine import (
     BACK_OFF_US,
     TABLE,
+    Another,
     Command,
     Done,
     Ending,
@@ -56,6 +57,7 @@ REFUSED = replace(IDLE, wanted=NEW, refused={NEW.digest: BAD}, problem=BAD, step
 ROWS: list[tuple[str, State, Event, Phase, list[str]]] = [
     ("a new name starts", IDLE, Named(NEW), Phase.MANIFEST, ["note wanted", "fetch-manifest"]),
     ("what runs is named", IDLE, Named(OLD), Phase.IDLE, []),
+    ("another variant is tried", PROOF, Another("int8 fails"), Phase.FILES, ["note wanted", "fetch-files"]),
     ("what was refused is named", replace(IDLE, refused={NEW.digest: BAD}), Named(NEW), Phase.IDLE, []),
     ("another attempt is made", REFUSED, Named(AGAIN), Phase.MANIFEST, ["forgive", "note wanted", "fetch-manifest"]),
     ("another name forgives", REFUSED, Named(NEXT), Phase.MANIFEST, ["forgive", "note wanted", "fetch-manifest"]),

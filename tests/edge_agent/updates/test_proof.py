@@ -41,7 +41,10 @@ def test_a_good_release_proves_itself_and_leaves_its_model_in_the_cache(tmp_path
     assert (found.report.variant, found.report.differences) == ("fp32", ())
     assert 20 < found.report.rss_mb < 250
     assert 0 < found.report.latency_ms < 100
-    assert len(list((tmp_path / "cache").glob("*.opt"))) == 1
+    (path,) = (tmp_path / "cache").glob("*.opt")
+    assert found.report.optimised == {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert found.report.plan is not None
+    assert found.report.plan.variant == "fp32"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "slot"]
 
 

@@ -78,7 +78,7 @@ def test_a_newer_name_ends_a_probation_with_the_model_that_is_known(tmp_path: Pa
         assert line.ledger.slots()["engine"].previous == line.placed
 
 
-def fail(_tensor: object) -> Any:
+def fail(*_arguments: object, **_named: object) -> Any:
     """A runtime that has had enough."""
     message = "the model failed"
     raise InferenceError(message, "", Reason.ENGINE_FAULT)
@@ -90,7 +90,7 @@ def test_a_model_that_fails_on_the_line_gives_way_and_is_remembered(tmp_path: Pa
     with line_of(tmp_path, made, other, limits=PATIENT) as line:
         line.name(made)
         line.run(in_phase(machine.Phase.PROBATION))
-        line.pipeline.model.predict = fail  # type: ignore[method-assign, assignment]
+        line.pipeline.model.conclude = fail  # type: ignore[method-assign]
         before = len(line.judged)
         line.run(said("returned Unstable"))
         faults = [each for each in line.judged[before:] if each.reason is Reason.ENGINE_FAULT]
@@ -127,7 +127,7 @@ def test_nothing_below_the_floor_is_returned_to(tmp_path: Path) -> None:
         line.run(in_phase(machine.Phase.PROBATION))
         with line.store.transaction() as connection:
             connection.execute("INSERT INTO floors VALUES ('bundle', 'small-window', '1.1.0')")
-        line.pipeline.model.predict = fail  # type: ignore[method-assign, assignment]
+        line.pipeline.model.conclude = fail  # type: ignore[method-assign]
         line.run(said("probation Unstable"))
         for _ in range(20):
             line.step()
