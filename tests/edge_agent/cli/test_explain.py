@@ -16,11 +16,11 @@ from tests.gateways import FOLDER_TOML, Gateway, until
 
 
 def surface(folder: Path) -> Gateway:
-    """A gateway that has judged one picture that is far from grey."""
+    """A gateway that has judged one picture that is nearly black."""
     gateway = Gateway(folder, toml=FOLDER_TOML, pipeline="surface", bundle="small-image")
     write_image_bundle(gateway.data / "bundles/small-image", capture="ng")
     with gateway.inside():
-        (folder / "in/part.png").write_bytes(png(np.full((32, 32, 3), 250, np.uint8)))
+        (folder / "in/part.png").write_bytes(png(np.full((32, 32, 3), 20, np.uint8)))
         until("its exhibit", lambda: list((gateway.data / FOLDER).glob("*.json")))
         until("its verdict", gateway.verdicts)
     return gateway
