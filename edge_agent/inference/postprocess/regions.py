@@ -13,7 +13,7 @@ from edge_agent.inference.geometry import Box
 from edge_agent.inference.postprocess.view import View
 from edge_agent.judgement import Region
 
-MAX_REGIONS = 64
+MAX_REGIONS = 32
 """The largest that are told: a picture that is anomalous everywhere says no more with a thousand."""
 
 _COARSE = 2.0
@@ -30,24 +30,35 @@ def regions(
     `values` [h, w] have the peak of each region.
     """
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    largest = sorted(contours, key=_size, reverse=True)[:MAX_REGIONS]
+    if not largest:
+        return []
     cell = np.array((window.width / mask.shape[1], window.height / mask.shape[0]))
     area = float(np.prod(cell) * np.prod(view.placement.px_per_px)) * (view.contract.mm_per_px**2 or 1.0)
     step = float(max(cell * view.placement.px_per_px))
-    found = []
-    largest = sorted(((_pixels(contour), at) for at, contour in enumerate(contours)), reverse=True)[:MAX_REGIONS]
-    for pixels, at in largest:
-        contour = np.asarray(contours[at])
-        corners = contour.reshape(-1, 2)
-        outline = view.placement.to_source((corners + 0.5) * cell + (window.x, window.y))
-        found.append(Region(_simple(outline, step), pixels * area, _peak(contour, values), label))
-    return found
+    corners = np.concatenate(largest)[:, 0]
+    ends = np.cumsum([len(contour) for contour in largest])
+    pixels = _pixels(corners, ends, [cv2.contourArea(contour) for contour in largest])
+    outlines = view.placement.to_source((corners + 0.5) * cell + (window.x, window.y)).astype(np.int32)
+    found = [
+        Region(_simple(outline, step), count * area, _peak(np.asarray(contour), values), label)
+        for contour, count, outline in zip(largest, pixels, np.split(outlines, ends[:-1]), strict=True)
+    ]
+    return sorted(found, key=lambda region: -region.area)
 
 
-def _pixels(contour: Contour) -> int:
-    """How many pixels an outline of straight and diagonal steps encloses, itself among them: Pick's theorem."""
-    corners = contour.reshape(-1, 2)
-    steps = int(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
-    return round(cv2.contourArea(contour) + steps / 2 + 1)
+def _size(contour: Contour) -> float:
+    """About the pixels of a region, to choose the largest by; of a diagonal line a little more than it has."""
+    return cv2.contourArea(contour) + cv2.arcLength(contour, closed=True) / 2
+
+
+def _pixels(corners: Contour, ends: npt.NDArray[np.int64], areas: list[float]) -> list[int]:
+    """How many pixels outlines of straight and diagonal steps enclose, themselves among them: Pick's theorem."""
+    starts = np.concatenate(([0], ends[:-1]))
+    before = np.arange(len(corners)) - 1
+    before[starts] = ends - 1
+    steps = np.add.reduceat(np.abs(corners - corners[before]).max(axis=1), starts)
+    return [round(area + count / 2 + 1) for area, count in zip(areas, steps.tolist(), strict=True)]
 
 
 def _peak(contour: Contour, values: npt.NDArray[np.float32]) -> float:
@@ -58,9 +69,8 @@ def _peak(contour: Contour, values: npt.NDArray[np.float32]) -> float:
     return peak
 
 
-def _simple(outline: npt.NDArray[np.float64], step: float) -> npt.NDArray[np.int32]:
-    """Whole pixels; where a step of the grid is many of them, without what is less than half a step off a line."""
-    corners = outline.astype(np.int32)
+def _simple(outline: npt.NDArray[np.int32], step: float) -> npt.NDArray[np.int32]:
+    """Where a step of the grid is many pixels, without what is less than half a step off a straight line."""
     if step > _COARSE:
-        corners = np.asarray(cv2.approxPolyDP(corners, step / 2, closed=True), np.int32).reshape(-1, 2)
-    return corners
+        return np.asarray(cv2.approxPolyDP(outline, step / 2, closed=True), np.int32).reshape(-1, 2)
+    return outline
