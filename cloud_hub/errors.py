@@ -10,6 +10,7 @@ HubError
 ├── HubAway          start that hub or correct its address; nothing was published
 ├── RolloutError     correct the plan, or ask for what this rollout can still do; nothing was changed
 ├── FactoryError     install what is missing or correct the recipe; no bundle was written
+│   └── LeftOut      what somebody else publishes is not here: that one model is not made, the others are
 └── BrokerError      free the port or install what is missing
 """
 
@@ -62,6 +63,10 @@ class HubAway(HubError):
 
 class FactoryError(HubError):
     """A model that cannot be made as its recipe says."""
+
+
+class LeftOut(FactoryError):
+    """What a recipe is made of is published by others, and cannot be had on this machine now."""
 
 
 class BrokerError(HubError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cloud_hub.errors import HubError
+from cloud_hub.errors import HubError, LeftOut
 from cloud_hub.factory.bundle_writer import check_place
 from cloud_hub.factory.card import read_card
 from cloud_hub.factory.run import Say, describe
@@ -18,7 +18,10 @@ BUNDLES = Path(".lineside/bundles")
 
 
 def run_recipe(build: Callable[[Path, Say], Path], recipe: Path) -> None:
-    """Read the arguments, build the bundle of `recipe` and exit: 0, or 2 with cause and cure."""
+    """Read the arguments, build the bundle of `recipe` and exit: 0, or 2 with cause and cure.
+
+    What others publish and this machine cannot get leaves the model out, with a sentence and exit code 0.
+    """
     parser = argparse.ArgumentParser(description=f"Make the bundle of {recipe.parent.name}.")
     parser.add_argument("--out", type=Path, default=BUNDLES, help="folder of bundles (default: %(default)s)")
     parser.add_argument("--if-changed", action="store_true", help="keep a bundle that the same code and data made")
@@ -34,6 +37,8 @@ def run_recipe(build: Callable[[Path, Say], Path], recipe: Path) -> None:
             build(options.out, _say)
         if options.report:
             sys.stdout.write("".join(f"{line}\n" for line in report(folder)))
+    except LeftOut as error:
+        _say(f"{recipe.parent.name} is left out: {error}; {error.hint}")
     except (HubError, InferenceError, OSError) as error:
         _say(str(error))
         _say(getattr(error, "hint", ""))

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloud_hub.errors import FactoryError
+from cloud_hub.errors import FactoryError, LeftOut
 
-DOWNLOADS = Path(".lineside/downloads")
-"""Where downloads are kept, from the root of the checkout."""
+DOWNLOADS = Path(__file__).resolve().parents[2] / ".lineside" / "downloads"
+"""Where downloads are kept: in the checkout, out of its history."""
 
 _PATIENCE_S = 300
 
@@ -36,12 +36,14 @@ class NpmPackage:
         """The archive in `folder`, fetched by npm unless it is there.
 
         Raises:
-            FactoryError: npm is not there or does not get it, or the archive is another one.
+            LeftOut: npm is not there or does not get it.
+        FactoryError: the archive is another one.
         """
         archive = folder / self.archive
         if not archive.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            _run(["npm", "pack", f"{self.name}@{self.version}", "--silent", "--pack-destination", str(folder)])
+            where = ["--pack-destination", str(folder)]
+            _run(["npm", "pack", f"{self.name}@{self.version}", "--silent", "--fetch-retries=1", *where])
         return _checked(archive, self.sha256)
 
     def extract(self, names: Sequence[str], folder: Path) -> list[Path]:
@@ -66,7 +68,8 @@ def fetch_from_debian(package: str, path: str, sha256: str, folder: Path = DOWNL
     """One file of a Debian package, copied into `folder` without installing the package: no root is needed.
 
     Raises:
-        FactoryError: there is no apt here or it does not get the package, or the file is another one.
+        LeftOut: there is no apt here, or it does not get the package.
+        FactoryError: the package has no such file, or it is another one.
     """
     file = folder / Path(path).name
     if not file.is_file():
@@ -75,7 +78,7 @@ def fetch_from_debian(package: str, path: str, sha256: str, folder: Path = DOWNL
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         try:
-            _run(["apt-get", "download", "-qq", package], work)
+            _download(package, work)
             archive = next(work.glob("*.deb"))
             # dpkg itself would leave documentation out where an image is told to be small.
             _run(["dpkg-deb", "--extract", archive.name, "content"], work)
@@ -86,6 +89,15 @@ def fetch_from_debian(package: str, path: str, sha256: str, folder: Path = DOWNL
         finally:
             shutil.rmtree(work, ignore_errors=True)
     return _checked(file, sha256)
+
+
+def _download(package: str, work: Path) -> None:
+    try:
+        _run(["apt-get", "download", "-qq", package], work)
+    except LeftOut:
+        # A fresh machine has no lists of packages yet; only root may fetch them.
+        _run(["apt-get", "update", "-qq"])
+        _run(["apt-get", "download", "-qq", package], work)
 
 
 def _member(package: tarfile.TarFile, name: str) -> bytes:
@@ -104,10 +116,10 @@ def _run(command: list[str], folder: Path | None = None) -> None:
         )
     except FileNotFoundError as error:
         message = f"{command[0]} is not installed"
-        raise FactoryError(message, f"where it is, run: {said}") from error
+        raise LeftOut(message, f"where it is, run: {said}") from error
     except subprocess.SubprocessError as error:
         message = f"{command[0]} did not get what is needed: {_last_line(error)}"
-        raise FactoryError(message, f"where a network is, run: {said}") from error
+        raise LeftOut(message, f"where a network is, run: {said}") from error
 
 
 def _last_line(error: subprocess.SubprocessError) -> str:

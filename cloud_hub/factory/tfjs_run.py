@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cloud_hub.errors import FactoryError
+from cloud_hub.errors import FactoryError, LeftOut
 from cloud_hub.factory.fetch import NpmPackage
 
 FRAMEWORK = NpmPackage("@tensorflow/tfjs", "4.22.0", "56505c191e24116787477b3bb5bb1cc0cf1c2bdce8112b9c402a8a2d31cf2f00")
@@ -60,7 +60,8 @@ def run(
     """The outputs that TensorFlow.js gives for each picture [height, width, 3] in RGB.
 
     Raises:
-        FactoryError: node or the framework is not there, or it failed.
+        LeftOut: node or the framework is not there.
+        FactoryError: it failed.
     """
     work.mkdir(parents=True, exist_ok=True)
     (library,) = FRAMEWORK.extract([_LIBRARY], work)
@@ -91,7 +92,7 @@ def _node(work: Path) -> None:
         )
     except FileNotFoundError as error:
         message = "Node.js is not installed, which runs the framework that the model comes from"
-        raise FactoryError(message, "install node 18 or later") from error
+        raise LeftOut(message, "install node 18 or later") from error
     except subprocess.SubprocessError as error:
         told = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip().splitlines()
         message = f"TensorFlow.js failed: {told[-1][:200] if told else error}"

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cloud_hub.errors import FactoryError
+from cloud_hub.errors import FactoryError, LeftOut
 from cloud_hub.factory.datasets import photograph
 from cloud_hub.factory.fetch import DOWNLOADS, fetch_from_debian
 
@@ -32,16 +32,16 @@ def find_video(downloads: Path = DOWNLOADS) -> Path:
     """The video: beside the checkout, as Debian installs it, or taken out of Debian's package, which needs no root.
 
     Raises:
-        FactoryError: it is nowhere, and apt does not get it; the hint says where it may be put.
+        LeftOut: it is nowhere, and apt does not get it; the hint says where it may be put.
     """
     for place in _PLACES:
         if place.is_file():
             return place
     try:
         return fetch_from_debian(_DEBIAN_PACKAGE, _DEBIAN_PATH, SHA256, downloads)
-    except FactoryError as error:
+    except LeftOut as error:
         message = f"{VIDEO}, OpenCV's sample video of a yard, is not on this machine: {error}"
-        raise FactoryError(message, f"copy it to {downloads / VIDEO}, or install {_DEBIAN_PACKAGE}") from error
+        raise LeftOut(message, f"copy it to {downloads / VIDEO}, or install {_DEBIAN_PACKAGE}") from error
 
 
 def read_frames(video: Path) -> list[Picture]:

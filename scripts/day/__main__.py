@@ -13,7 +13,7 @@ from string import ascii_lowercase
 import click
 import msgspec
 
-from scripts.day import days, delivery, ending, materials, processes, story
+from scripts.day import days, delivery, ending, materials, processes, story, yard
 from scripts.day.children import Children, DayError
 from scripts.day.interrupts import Interrupts
 from scripts.day.narrator import Narrator
@@ -99,7 +99,7 @@ def _play(site: Site, *, keep: bool, out: Path | None) -> None:
     narrator.title("A day at the line", OPENING)
     with narrator.waiting("the hub and the gateways start"):
         site.set_up()
-    scenes = (*story.SCENES, *delivery.SCENES)
+    scenes = (*story.SCENES, *delivery.SCENES, *(yard.SCENES if site.later else ()))
     for letter, scene in zip(ascii_lowercase, scenes, strict=False):
         narrator.scene(letter, scene.heading, scene.text)
         scene.play(site)

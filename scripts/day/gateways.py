@@ -12,7 +12,7 @@ from edge_agent.inference import ring
 from edge_protocol import ranges
 from edge_protocol.messages import StreamAccount
 from edge_protocol.ranges import EMPTY, Ranges
-from scripts.day.children import Children, say_json
+from scripts.day.children import Children, say, say_json
 from scripts.day.plant import DIMMER, VERDICTS, Gateway, configuration
 from scripts.day.summary import Row
 from scripts.day.tape import Tape, Told
@@ -89,6 +89,16 @@ class LiveGateway:
     def rows(self) -> list[Row]:
         """Every verdict on record."""
         return msgspec.convert(self._query(ROWS), list[Row])
+
+    def explain(self, trigger: int) -> list[str]:
+        """Why a verdict is what it is, in the gateway's own words."""
+        said = say(["edge-agent", "explain", str(trigger), "--config", str(self.config)])
+        return said.splitlines()
+
+    def part(self, trigger: int) -> str:
+        """What the source calls the part of a verdict on record; nothing while it is not there."""
+        rows = self._query(f"SELECT part FROM verdict WHERE trigger = {trigger:d}")  # noqa: S608 - a number
+        return str(rows[0]["part"]) if rows else ""
 
     def triggers(self) -> int:
         """How many triggers it has taken: the ring counts them before anything else happens."""

@@ -3,30 +3,45 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from cloud_hub.errors import FactoryError
+import cv2
+
+from cloud_hub.errors import FactoryError, LeftOut
+from cloud_hub.factory import yard
 from cloud_hub.factory.datasets import stage_demo_data
+from edge_protocol.bundle import MANIFEST
 from scripts.day.children import Children, DayError
-from scripts.day.plant import GATEWAYS
+from scripts.day.plant import GATEWAYS, YARD
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = ROOT / ".lineside" / "bundles"
 
 
+CLIP = slice(180, 330, 3)
+"""Of the yard's frames: in these, people come close to the tape."""
+
+CLIP_HZ = 2
+_CODEC = "MJPG"
+
+
 def build_models(children: Children, *, anew: bool) -> Mapping[str, Path]:
-    """The bundles by the names of their models. What the same code and data made is kept, but `anew`.
+    """The bundles by the names of their models; the yard's only where its recipe has what it is made of.
+
+    What the same code and data made is kept, but `anew`.
 
     Raises:
         DayError: a recipe failed; it said why.
     """
-    models = sorted({gateway.model for gateway in GATEWAYS})
+    models = sorted({gateway.model for gateway in (*GATEWAYS, YARD)})
     for model in models:
         recipe = [str(ROOT / "models" / model / "recipe.py"), "--out", str(BUNDLES)]
         children.show(f"the recipe of {model}", ["python", *recipe, *([] if anew else ["--if-changed"])])
-    return {model: BUNDLES / model for model in models}
+    return {model: BUNDLES / model for model in models if model != YARD.model or (BUNDLES / model / MANIFEST).is_file()}
 
 
 def stage_data(folder: Path) -> Mapping[str, Path]:
-    """The data by the names of scenes: photographs copied into `folder`, engine noise where it was installed.
+    """The data by the names of scenes: photographs and a clip in `folder`, engine noise where it was installed.
+
+    The clip of the yard is there only where its video is.
 
     Raises:
         DayError: a package that brings the data is not installed.
@@ -35,4 +50,20 @@ def stage_data(folder: Path) -> Mapping[str, Path]:
         staged = stage_demo_data(folder)
     except FactoryError as error:
         raise DayError(str(error), error.hint) from error
-    return {"textures": staged.surfaces, "windows": staged.engine_noise}
+    return {"textures": staged.surfaces, "windows": staged.engine_noise} | _stage_yard(folder)
+
+
+def _stage_yard(folder: Path) -> dict[str, Path]:
+    clip = folder / "yard.avi"
+    try:
+        frames = yard.read_frames(yard.find_video())
+    except LeftOut:
+        return {}  # the recipe has said so
+    except FactoryError as error:
+        raise DayError(str(error), error.hint) from error
+    size = (yard.WIDTH, yard.HEIGHT)
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*_CODEC), CLIP_HZ, size)
+    for frame in frames[CLIP]:
+        writer.write(frame)
+    writer.release()
+    return {YARD.scene: clip}

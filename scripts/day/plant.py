@@ -1,4 +1,4 @@
-"""What stands in the demonstration: three gateways, what they look at, and the text of their configuration.
+"""What stands in the demonstration: three gateways and one that comes later, what they see, their configuration.
 
 The hub's broker and the data come in as addresses and paths, a `gateway.toml` goes out.
 """
@@ -36,12 +36,7 @@ probation_s = 3
 
 [[sources]]
 name = "station"
-kind = "replay"
-scene = "$scene"
-path = "$data"
-seed = $seed
-defect_share = $defect_share
-$light
+$source
 [[triggers]]
 name = "belt"
 kind = "timer"
@@ -67,6 +62,20 @@ outputs = ["journal", "reject-gate"]
 """)
 
 
+_REPLAY = Template("""\
+kind = "replay"
+scene = "$scene"
+path = "$data"
+seed = $seed
+defect_share = $defect_share
+$light""")
+
+_VIDEO = Template("""\
+kind = "video"
+path = "$data"
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """A gateway as it is set up: one station, one model."""
@@ -89,6 +98,7 @@ class Gateway:
 _WORDS = {
     "textures": ("real surface", "real surface, {} drawn"),
     "windows": ("real engine noise", "real engine noise, {}"),
+    "yard": ("frame of a real yard", ""),
 }
 
 GATEWAYS = (
@@ -97,21 +107,23 @@ GATEWAYS = (
     Gateway("pump-1", "test bench", "engine", "engine-fault", "windows", 303, 10),
 )
 
+YARD = Gateway("yard-1", "yard", "zone", "person-zone", "yard", 404, 2)
+"""Comes later in the day, where its video is on this machine. What is in its frames nobody has written down."""
+
 
 def configuration(gateway: Gateway, *, data: Path, cable: int, broker: int) -> str:
     """The gateway's TOML. `cable` is the port of its cable, `broker` the broker's own."""
-    is_lit = gateway.scene == "textures"
+    source = _VIDEO if gateway.scene == YARD.scene else _REPLAY
+    light = f'dimmer = "{DIMMER}"\n' if gateway.scene == "textures" else ""
     return _TOML.substitute(
         name=gateway.name,
         line=gateway.line,
         pipeline=gateway.pipeline,
         model=gateway.model,
-        scene=gateway.scene,
-        seed=gateway.seed,
+        source=source.substitute(
+            scene=gateway.scene, data=data, seed=gateway.seed, defect_share=gateway.defect_share, light=light
+        ),
         rate_hz=gateway.rate_hz,
-        defect_share=gateway.defect_share,
-        data=data,
-        light=f'dimmer = "{DIMMER}"' if is_lit else "",
         verdicts=VERDICTS,
         cable=cable,
         broker=broker,
@@ -133,4 +145,8 @@ def _windows(gateway: Gateway, data: Path) -> Draw:
     return scene.defect
 
 
-_DRAWS: dict[str, Callable[[Gateway, Path], Draw]] = {"textures": _textures, "windows": _windows}
+def _yard(_gateway: Gateway, _data: Path) -> Draw:
+    return lambda _n: None
+
+
+_DRAWS: dict[str, Callable[[Gateway, Path], Draw]] = {"textures": _textures, "windows": _windows, YARD.scene: _yard}

@@ -12,7 +12,7 @@ from scripts.day.desk import Desk
 from scripts.day.gateways import LiveGateway
 from scripts.day.hub import Hub
 from scripts.day.narrator import Narrator
-from scripts.day.plant import GATEWAYS, draw_of
+from scripts.day.plant import GATEWAYS, YARD, Gateway, draw_of
 from scripts.day.summary import Drift, Update
 from scripts.day.tape import Told
 from scripts.day.thief import Thief
@@ -50,18 +50,19 @@ class Site:
         """The publishers' metadata as the broker had it when the day began."""
         self.hub = Hub(folder / "hub", children)
         self.desk = Desk(folder / "publisher", self.hub.folder)
-        self.gateways = {
-            gateway.name: LiveGateway(gateway, folder / gateway.name, draw_of(gateway, data[gateway.scene]))
-            for gateway in GATEWAYS
-        }
+        self.gateways = {gateway.name: self._live(gateway) for gateway in GATEWAYS}
+        can_come = YARD.model in bundles and YARD.scene in data
+        self.later = {YARD.name: self._live(YARD)} if can_come else {}
+        """What is set up with the others and begins when its scene does."""
 
     def set_up(self) -> None:
-        """Make the hub, the network and the gateways, and start them, the gateways together."""
+        """Make the hub, the network and the gateways, and start them together, but for what comes later."""
         self.hub.make()
         self.desk.make_keys(*self.bundles)
         self.hub.start()
         with ThreadPoolExecutor() as pool:
-            enrolled = [pool.submit(self._enrol, live) for live in self.gateways.values()]
+            every = [*self.gateways.values(), *self.later.values()]
+            enrolled = [pool.submit(self._enrol, live) for live in every]
             self.hub.wait()
             cables = self._lay_cables()
             for bundle in self.bundles.values():
@@ -70,11 +71,17 @@ class Site:
                 done.result()
         with Thief(self.hub.broker) as listener:
             self.morning = listener.overhear()
-        for live in self.gateways.values():
+        for live in every:
             data, bundle = self.data[live.gateway.scene], self.bundles[live.gateway.model]
             live.install(bundle, data, cable=cables[live.name], broker=self.hub.broker)
         for live in self.gateways.values():
             live.start(self.children)
+
+    def begin(self, name: str) -> LiveGateway:
+        """Start a gateway that was to come later; it is one of the gateways from now on."""
+        live = self.gateways[name] = self.later.pop(name)
+        live.start(self.children)
+        return live
 
     def cut(self, name: str) -> None:
         """Pull the network cable of a gateway."""
@@ -110,13 +117,16 @@ class Site:
         if not holds:
             self.broken.append(text)
 
+    def _live(self, gateway: Gateway) -> LiveGateway:
+        return LiveGateway(gateway, self.folder / gateway.name, draw_of(gateway, self.data[gateway.scene]))
+
     def _enrol(self, live: LiveGateway) -> None:
         self.hub.enrol(live.new_identity(), live.gateway.line, live.identity)
 
     def _lay_cables(self) -> dict[str, int]:
         folder = self.folder / NETWORK
         folder.mkdir()
-        command = ["python", "-m", "scripts.day.cable", str(folder), str(self.hub.broker), *self.gateways]
+        command = ["python", "-m", "scripts.day.cable", str(folder), str(self.hub.broker), *self.gateways, *self.later]
         self.children.start(NETWORK, command)
         ports = folder / "ports.json"
         self.children.until("the cables", lambda: True if ports.exists() else None, START_S)
