@@ -33,9 +33,6 @@ FIRST_US = 2_000_000
 GAP_US = 500_000
 """Between the goldens of a first round."""
 
-PATIENCE_US = 30_000_000
-"""A line that has not come to the question by then is asked again later: that it hangs is for others to say."""
-
 Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
@@ -65,7 +62,6 @@ class _Question:
 
     golden: Golden
     begun: Approach
-    asked_us: int
     answer: "queue.SimpleQueue[Outputs | InferenceError]"
 
 
@@ -119,7 +115,6 @@ class Heartbeat:
 
     def _meet(self, model: Model, now_us: int) -> None:
         """Another model judges: it is trusted until it is asked, and asked soon."""
-        self._pipeline.release()
         self._due_us = now_us if self._problem else now_us + FIRST_US
         self._model, self._next, self._question, self._is_proved, self._problem = model, 0, None, False, ""
 
@@ -137,15 +132,13 @@ class Heartbeat:
         except InferenceError as error:
             self._quarantine(model, Difference(golden.file, "decode", str(error)), now_us)
             return
-        self._question = _Question(golden, begun, now_us, queue.SimpleQueue())
+        self._question = _Question(golden, begun, queue.SimpleQueue())
         self._pipeline.probe(model, begun.tensor, self._question.answer.put)
 
     def _hear(self, model: Model, question: _Question, now_us: int) -> bool:
         try:
             said = question.answer.get_nowait()
-        except queue.Empty:
-            if now_us - question.asked_us > PATIENCE_US:
-                self._question, self._due_us = None, now_us + self._every_us
+        except queue.Empty:  # The line is busy; that it hangs is for others to say.
             return False
         self._question = None
         difference = _judge(model, question, said)
