@@ -287,6 +287,8 @@ class Agent:
         """From here on `model` judges: its samples belong to a pane of their own."""
         if (pane := self._watches[pipeline].begin(model.digest, model.reference)) is not None:
             self._record(Stream.DRIFT, pane)
+        fallback = model.engine.fallback
+        self._faults.tell(f"pipeline {pipeline}", "provider-fallback", active=bool(fallback), detail=fallback)
 
     def _standing(self, pipeline: str) -> Standing:
         return self._updates.standing(pipeline) if self._updates is not None else Standing()

@@ -149,11 +149,12 @@ def needed(manifest: Manifest, variant: str) -> tuple[str, ...]:
 
 
 def runs(variant: Variant, arch: str, cpu_flags: Collection[str]) -> bool:
-    """Whether a processor runs `variant` as it should: its architecture, and one of the flags it asks for."""
-    return (
-        variant.provider == "CPUExecutionProvider"
-        and (not variant.arch or arch in variant.arch)
-        and (not variant.cpu_flags or not set(variant.cpu_flags).isdisjoint(cpu_flags))
+    """Whether a processor runs `variant` as it should: its architecture, and one of the flags it asks for.
+
+    The provider is no condition: where it is not installed the processor runs the variant, and the gateway says so.
+    """
+    return (not variant.arch or arch in variant.arch) and (
+        not variant.cpu_flags or not set(variant.cpu_flags).isdisjoint(cpu_flags)
     )
 
 
