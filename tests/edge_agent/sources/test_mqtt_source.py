@@ -84,7 +84,7 @@ def test_a_null_is_a_gap() -> None:
 
     channel = line.grab().channels["signal"]
 
-    assert np.isnan(channel.data).tolist() == [False, True, False, True]  # type: ignore[arg-type]
+    assert np.isnan(channel.data).tolist() == [False, True, False, True]
     assert channel.missing == 2
 
 

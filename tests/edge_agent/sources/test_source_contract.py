@@ -1,8 +1,11 @@
 """What every source must do, checked on each kind."""
 
+import http.client
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from edge_agent.sample import Sample, Trigger
 from edge_agent.sources.camera import CameraSource
 from edge_agent.sources.kinds import KINDS, make_source
 from edge_agent.sources.mqtt import MqttSource
+from edge_agent.sources.push import PushSource
 from edge_agent.sources.source import Source
 from edge_protocol.codes import Reason, Verdict
 from edge_protocol.loopback import LoopbackBroker
@@ -93,6 +97,28 @@ def mqtt_bench(_path: Path) -> Bench:
     return Bench(source, lambda: broker.cut("source"), feed)
 
 
+def push_bench(_path: Path) -> Bench:
+    """A port to which parts are sent; who sends does not wait."""
+    now, sent = Moment(), itertools.count()
+    source = PushSource(settings.PushSource(name="cell", port=0, take_s=60), now)
+    senders = ThreadPoolExecutor(8)
+
+    def feed(mono_us: int) -> None:
+        now.us = mono_us
+        senders.submit(post, source.port, b'{"signal": [%d]}' % next(sent))
+        eventually(lambda: source.waiting(mono_us))
+
+    return Bench(source, lambda: None, feed)
+
+
+def post(port: int, body: bytes) -> None:
+    """Send a part."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    with suppress(OSError, http.client.HTTPException), closing(connection):
+        connection.request("POST", "/parts", body, {"Content-Type": "application/json"})
+        connection.getresponse().read()
+
+
 class Moment:
     """The time that a part came."""
 
@@ -109,6 +135,7 @@ BENCHES = {
     "video": video_bench,
     "camera": camera_bench,
     "mqtt": mqtt_bench,
+    "push": push_bench,
 }
 
 
