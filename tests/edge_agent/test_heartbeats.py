@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from edge_agent import heartbeats
@@ -113,7 +114,12 @@ def test_goldens_are_checked_before_the_line_where_libraries_have_changed(
     monkeypatch.setattr(heartbeat, "FIRST_US", 2**62)
     looks: list[str] = []
     check = selftest.check
-    monkeypatch.setattr(selftest, "check", lambda model, folder: looks.append(model.digest) or check(model, folder))
+
+    def look(model: Model, folder: Path) -> list[selftest.Difference]:
+        looks.append(model.digest)
+        return check(model, folder)
+
+    monkeypatch.setattr(selftest, "check", look)
     digest = placed_digest(gateway)
 
     def start(agent: Agent | None = None) -> int:
@@ -125,7 +131,7 @@ def test_goldens_are_checked_before_the_line_where_libraries_have_changed(
     assert (start(), start()) == (1, 0)
     (row,) = checked(gateway)
     assert (row["digest"], row["variant"], row["environment"]) == (digest, "fp32", selftest.environment())
-    monkeypatch.setattr(selftest.cv2, "__version__", "4.0.0")
+    monkeypatch.setattr(cv2, "__version__", "4.0.0")
     assert (start(), start()) == (1, 0)
     assert "opencv 4.0.0" in checked(gateway)[0]["environment"]
 

@@ -62,11 +62,11 @@ def corrupt_weights(model: Model) -> None:
 def fail(model: Model) -> None:
     """From now on this session raises."""
 
-    def run(_tensors: object) -> Any:
+    def run(_tensors: object) -> dict[str, Any]:
         message = "out of luck"
         raise InferenceError(message, "", Reason.ENGINE_FAULT)
 
-    model.engine.run = run  # type: ignore[method-assign]
+    model.engine.run = run  # type: ignore[method-assign, assignment]
 
 
 class Line:
@@ -91,7 +91,7 @@ class Line:
             passed=self.passed.append,
             failed=self.failed.append,
             load=self._load,
-            install=lambda before, model: self.pipeline.replace(before, model, lambda *_: Reason.NONE) or None,
+            install=self._install,
             fall_back=self._fall_back,
         )
         self.heartbeat = Heartbeat(self.pipeline, around, every_us=EVERY_US)
@@ -119,6 +119,9 @@ class Line:
         else:
             self.told.pop(reason, None)
 
+    def _install(self, before: Model, model: Model) -> None:
+        assert self.pipeline.replace(before, model, lambda *_: Reason.NONE)
+
     def _load(self, folder: Path, variant: str) -> Model:
         return self.load(folder, variant)
 
@@ -145,9 +148,14 @@ def test_an_engine_that_knows_its_goldens_is_left_alone(line: Line) -> None:
 
 def test_nothing_is_asked_before_its_time(line: Line) -> None:
     """The first verdicts come first; afterwards a golden is asked once in a period and not more often."""
-    asked = []
+    asked: list[int] = []
     run = line.pipeline.model.engine.run
-    line.pipeline.model.engine.run = lambda tensors: asked.append(1) or run(tensors)  # type: ignore[method-assign,func-returns-value]
+
+    def count(tensors: Any) -> dict[str, Any]:
+        asked.append(1)
+        return run(tensors)
+
+    line.pipeline.model.engine.run = count  # type: ignore[method-assign]
 
     line.beat(FIRST_US - 1)
     assert asked == []
