@@ -127,7 +127,7 @@ class Line:
 
     def _make(self, loaded: config.Config) -> Agent:
         row = kinds.KINDS[settings.FolderSource]
-        kinds.KINDS[settings.FolderSource] = lambda _table: self.frames
+        kinds.KINDS[settings.FolderSource] = lambda _table, *_more: self.frames
         try:
             return Agent(loaded)
         finally:
