@@ -132,7 +132,7 @@ class Model:
 
     def signals(self, array: Array) -> dict[str, float]:
         """The monitored quantities of decoded values, without the score."""
-        return signals.of(array)
+        return signals.of(array, self.manifest.input)
 
     def picture(self, sample: Sample) -> Array:
         """The source picture of a sample at its full size, for people.

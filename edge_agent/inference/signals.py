@@ -7,11 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.inference.picture import COLOUR
+from edge_protocol.bundle import ImageInput, InputContract, TensorInput
 
 Rows = npt.NDArray[np.uint8]
 
 _ROWS = 128
 _TINY = 1e-12
+_MAX_VALUES = 2**16
+"""Of a tensor: of a larger one every s-th."""
 
 
 class Sampler:
@@ -75,6 +78,10 @@ def of_window(window: npt.NDArray[np.float64]) -> dict[str, float]:
     return {"rms": rms, "kurtosis": kurtosis, "crest": peak / max(rms, _TINY), "zero_crossings": float(crossings)}
 
 
-def of(array: npt.NDArray[Any]) -> dict[str, float]:
-    """The signals of a decoded sample, picture or window."""
-    return of_image(array) if array.dtype == np.uint8 else of_window(array)
+def of(array: npt.NDArray[Any], contract: InputContract) -> dict[str, float]:
+    """The signals of a decoded sample: of a picture, of a window's own channel, or of a tensor's values in a row."""
+    if isinstance(contract, ImageInput):
+        return of_image(array)
+    if isinstance(contract, TensorInput):
+        return of_window(array.reshape(-1)[:: 1 + array.size // _MAX_VALUES].astype(np.float64))
+    return of_window(array if array.ndim == 1 else array[0])

@@ -72,10 +72,11 @@ def test_bytes_and_array_of_a_picture_are_one() -> None:
     assert np.array_equal(preprocessor.decode(png(PICTURE)), preprocessor.decode(PICTURE))
 
 
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 @pytest.mark.parametrize("geometry", ["stretch", "letterbox", "crop"])
-def test_the_steady_state_allocates_no_frame(geometry: str) -> None:
+def test_the_steady_state_allocates_no_frame(geometry: str, layout: str) -> None:
     """After the first picture of a size, writing a tensor allocates next to nothing."""
-    preprocessor = make_preprocessor(contract(width=224, height=224, geometry=geometry))
+    preprocessor = make_preprocessor(contract(width=224, height=224, geometry=geometry, layout=layout))
     frame, tensor = RNG.integers(0, 256, (1080, 1920, 3), np.uint8), preprocessor.new_tensor()
     preprocessor.write(frame, tensor)
     tracemalloc.start()

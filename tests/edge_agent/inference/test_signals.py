@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from edge_agent.inference import signals
+from edge_protocol.bundle import ImageInput, TensorInput, WindowInput
 
 RNG = np.random.default_rng(6)
 PICTURE = cv2.GaussianBlur(RNG.integers(0, 256, (480, 640, 3), np.uint8), (0, 0), 1.5)
@@ -39,7 +40,7 @@ def test_a_cast_shows_in_the_ratios_of_colours() -> None:
 def test_grey_has_no_colours_to_compare() -> None:
     """A grey picture has the signals of its light; those agree with the same picture in colour."""
     grey = PICTURE[..., 0].copy()
-    found, colour = signals.of(grey), signals.of(np.dstack([grey] * 3))
+    found, colour = signals.of_image(grey), signals.of_image(np.dstack([grey] * 3))
 
     assert set(found) == {"luma_mean", "luma_std", "sharpness"}
     assert found == {name: pytest.approx(colour[name]) for name in found}
@@ -49,12 +50,12 @@ def test_grey_has_no_colours_to_compare() -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 1), (2, 3), (4000, 2, 3)])
 def test_signals_are_numbers_for_any_size(shape: tuple[int, ...]) -> None:
     """A picture of one pixel has finite signals too."""
-    assert np.isfinite(list(signals.of(np.zeros(shape, np.uint8)).values())).all()
+    assert np.isfinite(list(signals.of_image(np.zeros(shape, np.uint8)).values())).all()
 
 
 def test_the_moments_of_noise_are_known() -> None:
     """Gaussian noise of deviation 2: rms 2, kurtosis 3, crossings at every second step."""
-    found = signals.of(2 * WINDOW)
+    found = signals.of_window(2 * WINDOW)
 
     assert found["rms"] == pytest.approx(2, rel=0.05)
     assert found["kurtosis"] == pytest.approx(3, rel=0.15)
@@ -64,7 +65,7 @@ def test_the_moments_of_noise_are_known() -> None:
 
 def test_a_sine_is_known() -> None:
     """A sine has crest √2 and kurtosis 1.5."""
-    found = signals.of(np.sin(np.arange(5000) * 0.1))
+    found = signals.of_window(np.sin(np.arange(5000) * 0.1))
 
     assert found["crest"] == pytest.approx(np.sqrt(2), rel=0.01)
     assert found["kurtosis"] == pytest.approx(1.5, rel=0.01)
@@ -73,4 +74,14 @@ def test_a_sine_is_known() -> None:
 @pytest.mark.parametrize("window", [np.zeros(10), np.full(10, 5.0), np.zeros(1), np.full(10, 1e300)])
 def test_a_dead_sensor_raises_nothing(window: np.ndarray) -> None:
     """Signals of a flat line are computed without a warning; what overflows is not finite and has a bin of its own."""
-    assert set(signals.of(window)) == {"rms", "kurtosis", "crest", "zero_crossings"}
+    assert set(signals.of_window(window)) == {"rms", "kurtosis", "crest", "zero_crossings"}
+
+
+def test_any_input_has_signals() -> None:
+    """By the contract, never by the look of an array: bytes are no picture by themselves, other rows no signal."""
+    window = WindowInput(tensor="x", length=4000, rate_hz=1.0)
+    tensor = TensorInput(tensor="x", shape=(1, 3, 512, 512), dtype="uint8")
+
+    assert signals.of(PICTURE, ImageInput(tensor="x", width=8, height=8)) == signals.of_image(PICTURE)
+    assert signals.of(np.stack([WINDOW, 99 + WINDOW]), window) == signals.of_window(WINDOW)
+    assert np.isfinite(list(signals.of(np.full(tensor.shape, 200, np.uint8), tensor).values())).all()
