@@ -48,8 +48,14 @@ class Kit:
         self.size = len(feature_names(contract))
 
     def vector(self, rows: Window) -> Window:
-        """The features [size] of rows [channels, length], or of a window [length] where there is one channel."""
-        rows = rows.reshape(-1, self._length)
+        """The features [size] of rows [channels, length], or of a window [length] where there is one channel.
+
+        Values whose squares overflow give features that are not finite, which whoever writes the tensor refuses.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._vector(rows.reshape(-1, self._length))
+
+    def _vector(self, rows: Window) -> Window:
         window, about = rows[0], self._about
         density = spectrum.density(window, self._rate_hz)
         found = [

@@ -17,23 +17,27 @@ def time_features(window: Window) -> tuple[float, ...]:
     square of the mean root magnitude. The last six have no unit and do not change with the scale. A constant window
     has zero for all but the first two. Definitions as in Randall, Vibration-based Condition Monitoring (2011).
     """
-    mean = float(window.mean())
+    mean = window.mean()
     centred = window - mean
     magnitude = np.abs(centred)
     square = np.square(centred)
-    power = float(square.mean())
-    peak, span = float(magnitude.max()), float(centred.max() - centred.min())
-    rms = float(np.sqrt(np.square(window).mean()))
-    if power <= _silence(mean):
-        return (mean, rms, *(0.0,) * 9)
-    deviation, average = power**0.5, float(magnitude.mean())
-    skewness = float((square * centred).mean()) / power**1.5
-    kurtosis = float(np.square(square).mean()) / power**2
-    clearance = peak / float(np.sqrt(magnitude).mean()) ** 2
-    shapes = (skewness, kurtosis, peak / deviation, deviation / average, peak / average, clearance)
-    return (mean, rms, peak, span, deviation, *shapes)
-
-
-def _silence(mean: float) -> float:
-    """Power that is only the rounding of the mean of a constant."""
-    return float((abs(mean) * 1e-14) ** 2)
+    power, average, peak = square.mean(), magnitude.mean(), magnitude.max()
+    rms = np.sqrt(np.square(window).mean())
+    # What is left of a constant is the rounding of its mean.
+    if power <= np.square(np.abs(mean) * 1e-14):
+        return (float(mean), float(rms), *(0.0,) * 9)
+    deviation = np.sqrt(power)
+    found = (
+        mean,
+        rms,
+        peak,
+        centred.max() - centred.min(),
+        deviation,
+        (square * centred).mean() / (power * deviation),
+        np.square(square).mean() / np.square(power),
+        peak / deviation,
+        deviation / average,
+        peak / average,
+        peak / np.square(np.sqrt(magnitude).mean()),
+    )
+    return tuple(map(float, found))
