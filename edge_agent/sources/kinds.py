@@ -10,6 +10,7 @@ from edge_agent.sources.broker import link_maker
 from edge_agent.sources.camera import CameraSource
 from edge_agent.sources.folder import FolderSource
 from edge_agent.sources.push import PushSource
+from edge_agent.sources.recorded import RecordedSource
 from edge_agent.sources.replay import ReplaySource
 from edge_agent.sources.source import Source
 from edge_agent.sources.triggers import SourceTrigger, Ticker, TimerTrigger
@@ -37,6 +38,7 @@ KINDS: dict[type[settings.Source], Callable[[Any, str], Source]] = {
     settings.ReplaySource: lambda table, _gateway: ReplaySource(table),
     settings.VideoSource: lambda table, _gateway: VideoSource(table),
     settings.CameraSource: lambda table, _gateway: CameraSource(table),
+    settings.RecordedSource: lambda table, _gateway: RecordedSource(table),
     settings.MqttSource: _make_mqtt_source,
     settings.PushSource: lambda table, _gateway: PushSource(table),
 }

@@ -67,6 +67,13 @@ def video_bench(path: Path) -> Bench:
     return Bench(make_source(settings.VideoSource(name="camera", path=film)), film.unlink)
 
 
+def recorded_bench(path: Path) -> Bench:
+    """A recorded signal that is played over and over."""
+    table = path.with_suffix(".csv")
+    np.savetxt(table, np.arange(12))
+    return Bench(make_source(settings.RecordedSource(name="engine", path=table, length=4)), table.unlink)
+
+
 def camera_bench(_path: Path) -> Bench:
     """A camera whose frames come when they are asked for."""
     socket, now, shown = Socket(), Moment(), itertools.count()
@@ -133,6 +140,7 @@ BENCHES = {
     "textures": textures_bench,
     "windows": windows_bench,
     "video": video_bench,
+    "recorded": recorded_bench,
     "camera": camera_bench,
     "mqtt": mqtt_bench,
     "push": push_bench,
