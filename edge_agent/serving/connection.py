@@ -10,16 +10,17 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from time import monotonic
 from typing import Any, Protocol
 
 from edge_agent.serving.http import MAX_HEAD_BYTES, Head, Reply, head_bytes, parse_head, refused, whole_number
 from edge_agent.serving.refusal import Refusal
 
-IDLE_S = 30
-"""A connection that asks nothing for this long is closed."""
-
 READ_S = 10
-"""A head or a body that is not complete after this is given up, and so is a neighbour that does not read."""
+"""A head that goes on for longer, or a body, is given up, and so is a neighbour that does not read."""
+
+IDLE_S = 3 * READ_S
+"""A connection that asks nothing for this long is closed."""
 
 KEPT_BYTES = 2**20
 """A body's memory up to here is kept for the next one."""
@@ -92,6 +93,7 @@ class Connection:
             # Time limits of the kernel's: a socket with Python's own polls before each call, and cannot wait for all.
             self._socket.settimeout(None)
             self._limit(socket.SO_SNDTIMEO, READ_S)
+            self._limit(socket.SO_RCVTIMEO, READ_S)
             while self._answer_one():
                 pass
             self._linger()
@@ -143,21 +145,22 @@ class Connection:
         """The next head, or None when there is none to come."""
         content = self._rest.content.lstrip(b"\r\n")
         self.is_idle = not content
-        self._limit(socket.SO_RCVTIMEO, READ_S if content else IDLE_S)
-        while (end := content.find(_LINES)) < 0:
-            if len(content) > MAX_HEAD_BYTES:
-                break
+        patience, begun_s = IDLE_S // READ_S, monotonic()
+        while (end := content.find(_LINES)) < 0 and len(content) <= MAX_HEAD_BYTES:
             try:
                 more = self._socket.recv(MAX_HEAD_BYTES)
             except BlockingIOError:
-                more = b""
-            if not more:
-                return None
+                patience -= 1
+                if content or patience <= 0:
+                    return None
+                continue
             if not content:
-                self.is_idle = False
-                self._limit(socket.SO_RCVTIMEO, READ_S)
+                begun_s = monotonic()
+            if not more or monotonic() - begun_s > READ_S:
+                return None
             # An empty line before a request is an old client's way to end the last one.
             content = (content + more).lstrip(b"\r\n")
+            self.is_idle = not content
         if not 0 <= end <= MAX_HEAD_BYTES:
             message = f"the head is longer than {MAX_HEAD_BYTES} bytes"
             raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message, closes=True)
@@ -178,15 +181,12 @@ class Connection:
         self._rest.content = self._rest.content[len(begun) :]
         whole[: len(begun)] = begun
         at = len(begun)
-        while at < head.length:
-            try:
-                count = self._socket.recv_into(whole[at:], head.length - at, _WAITALL)
-            except BlockingIOError:
-                count = 0
-            if count == 0:
-                message = f"the body ends after {at} of {head.length} bytes"
-                raise Refusal(HTTPStatus.REQUEST_TIMEOUT, message, closes=True)
-            at += count
+        # One call: the kernel's time limit is then that of the whole body, however slowly it comes.
+        with suppress(BlockingIOError):
+            at += self._socket.recv_into(whole[at:], head.length - at, _WAITALL) if at < head.length else 0
+        if at < head.length:
+            message = f"the body ends after {at} of {head.length} bytes"
+            raise Refusal(HTTPStatus.REQUEST_TIMEOUT, message, closes=True)
         return whole
 
     def _send(self, reply: Reply, *, keeps: bool, with_body: bool) -> None:

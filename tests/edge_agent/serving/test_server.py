@@ -217,9 +217,26 @@ def test_a_compressed_body_is_refused_with_its_name(server: Server) -> None:
 def test_a_silent_neighbour_does_not_stay(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     """A connection that asks nothing is closed after a while."""
     monkeypatch.setattr(connection, "IDLE_S", 1)
+    monkeypatch.setattr(connection, "READ_S", 1)
 
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
         assert sock.recv(1) == b""
+
+
+def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    """Nor does one stay that promises a body and does not send it, or a head without its end."""
+    monkeypatch.setattr(connection, "READ_S", 1)
+
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as one,
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as other,
+    ):
+        one.sendall(b"GET /status HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+        other.sendall(b"GET /status HTT")
+        told = one.recv(1000), other.recv(1000)
+
+    assert told[0].startswith(b"HTTP/1.1 408 ")
+    assert told[1] == b""
 
 
 def test_the_newest_neighbour_is_heard(server: Server) -> None:
