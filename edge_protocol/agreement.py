@@ -15,15 +15,16 @@ from edge_protocol.bundle import MAX_MANIFEST_BYTES
 from edge_protocol.updates import Refusal, UpdateRefused
 
 KIND = "bundle"
-"""The kind of target this version knows; the others are reserved: operating-point, config, hub-keys, agent."""
+"""The kind of target that is a release; `points` knows operating points. Reserved: config, hub-keys, agent."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 Version: TypeAlias = tuple[int, int, int]
 
-_NUMBERS = r"(?:0|[1-9][0-9]{0,8})(?:\.(?:0|[1-9][0-9]{0,8})){2}"
-_VERSION = re.compile(_NUMBERS)
-_PATH = re.compile(rf"([a-z0-9-]{{1,64}})/({_NUMBERS})/manifest\.json")
+NAME = r"[a-z0-9-]{1,64}"
+NUMBERS = r"(?:0|[1-9][0-9]{0,8})(?:\.(?:0|[1-9][0-9]{0,8})){2}"
+_VERSION = re.compile(NUMBERS)
+_PATH = re.compile(rf"({NAME})/({NUMBERS})/manifest\.json")
 
 
 class Directed(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,9 +137,9 @@ def agree(  # noqa: PLR0917 (in the order of the rule)
     """
     result: dict[str, Wanted | UpdateRefused] = {}
     for target in sorted(director, key=lambda each: each.path):
-        if _kind_of(target) not in (KIND, None):
+        if kind_of(target) not in (KIND, None):
             continue
-        directed = _custom(target, Directed)
+        directed = custom_of(target, Directed)
         ruling: Wanted | UpdateRefused
         for pipeline in pipelines if directed is None else dict.fromkeys(directed.pipelines):
             if pipeline not in pipelines:
@@ -192,7 +193,7 @@ def _rule(  # noqa: PLR0917 (internal, in the order of the rule)
 
 def _published(target: Target) -> Published | None:
     """What the publisher says of a release; None when it is of another kind or not understood."""
-    published = _custom(target, Published)
+    published = custom_of(target, Published)
     if published is None or published.kind != KIND:
         return None
     if published.floor and _VERSION.fullmatch(published.floor) is None:
@@ -200,13 +201,14 @@ def _published(target: Target) -> Published | None:
     return published
 
 
-def _kind_of(target: Target) -> object:
+def kind_of(target: Target) -> object:
     """The kind the director says a target is of; None when that is not understood."""
     kind = target.custom.get("kind", KIND)
     return kind if isinstance(kind, str) else None
 
 
-def _custom(target: Target, kind: type[T]) -> T | None:
+def custom_of(target: Target, kind: type[T]) -> T | None:
+    """What was signed beside a target, as `kind`; None when it is not understood."""
     try:
         return msgspec.convert(target.custom, kind)
     except msgspec.ValidationError:
