@@ -9,9 +9,11 @@ import click
 
 from edge_agent import __version__
 from edge_agent.errors import AgentError
+from edge_agent.inference.hardware import settle_arithmetic
 
 VERBS = {
     "config": "check the configuration",
+    "doctor": "whether this gateway can do its work, and what to do where it cannot",
     "drift": "how far live signals are from their reference",
     "explain": "why a verdict is what it is",
     "identity": "make this gateway's key and certificate request",
@@ -21,6 +23,7 @@ VERBS = {
     "query": "ask the database in SQL, read-only",
     "run": "run the agent",
     "status": "what the agent does now",
+    "tune": "measure how models run best here",
     "trust": "whose word counts here",
     "update": "models that come from the hub, and the way back",
     "verdicts": "the last verdicts",
@@ -59,6 +62,7 @@ def verbs() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run a verb. Exit code 0: as asked; 1: it ran and something is not as it should be; 2: it could not run."""
+    settle_arithmetic()  # before anything loads numpy, whose algebra looks for its kernels then
     try:
         return verbs.main(arguments, prog_name="edge-agent")
     except AgentError as error:

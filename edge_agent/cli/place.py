@@ -82,3 +82,16 @@ def recorded(settings: config.Config) -> dict[str, Any]:
     for row in select(settings, sql):
         totals.setdefault(row["pipeline"], {word.name: 0 for word in Verdict})[Verdict(row["verdict"]).name] = row["n"]
     return {"pipelines": [{"name": name, "verdicts": verdicts} for name, verdicts in totals.items()]}
+
+
+def running(settings: config.Config) -> dict[Path, str]:
+    """The folders of the bundles that the pipelines run, each with the variant that is configured for it."""
+    slots = {}
+    if database(settings).is_file():
+        slots = {row["pipeline"]: row["digest"] for row in select(settings, "SELECT pipeline, digest FROM slots")}
+    folders = {}
+    for table in settings.pipelines:
+        slot = settings.data_dir / "slots" / slots.get(table.name, "")
+        folder = slot if table.name in slots else settings.data_dir / "bundles" / table.bundle
+        folders[folder] = table.variant
+    return folders

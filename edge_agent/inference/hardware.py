@@ -65,3 +65,15 @@ def settle_arithmetic(environment: MutableMapping[str, str] = os.environ) -> boo
         return False
     environment["OPENBLAS_CORETYPE"] = "Nehalem" if "sse4_2" in flags else "Prescott"
     return True
+
+
+def throttled_share(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
+    """In what share of the scheduler's periods the quota has stopped this process; 0 where there is none."""
+    for name in ("cpu.stat", "cpu/cpu.stat"):
+        try:
+            pairs = (line.split() for line in (cgroup / name).read_text().splitlines())
+            counts = {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
+            return counts["nr_throttled"] / counts["nr_periods"]
+        except (OSError, ValueError, KeyError, ZeroDivisionError):
+            continue
+    return 0.0

@@ -1,0 +1,166 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edge_agent.diagnostics import doctor
+from edge_agent.diagnostics.doctor import State, examine
+from edge_agent.inference import hardware
+from edge_protocol import bundle
+from edge_protocol.bundle import Variant
+from tests.edge_agent.cli.conftest import Say
+from tests.edge_agent.inference import small_bundles
+from tests.gateways import Gateway, until
+
+PARTS = ("processor", "quota", "algebra", "libraries", "clock", "configuration", "memory", "disk", "identity", "cache")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
+    """A gateway that has judged parts and was stopped."""
+    gateway = Gateway(tmp_path_factory.mktemp("ran"), rate_hz=100)
+    with gateway.inside():
+        until("some parts", lambda: len(gateway.journal()) > 5)
+    return gateway
+
+
+def states(gateway: Gateway, say: Say) -> dict[str, str]:
+    """What the doctor thinks of each thing."""
+    return {remark["about"].partition(" ")[0]: remark["state"] for remark in say(*ask(gateway), "--json").json}
+
+
+def ask(gateway: Gateway) -> tuple[object, ...]:
+    """The command line."""
+    return ("doctor", "--config", gateway.config)
+
+
+def test_every_thing_gets_its_sentence(ran: Gateway, say: Say) -> None:
+    """Each part by name, in words and as JSON; a gateway without goldens could be better, and is not ill."""
+    said = say(*ask(ran))
+
+    assert said.code == 0
+    for part in PARTS:
+        assert f"  {part}: " in said.out
+    assert states(ran, say)["bundle"] == "care"
+
+
+def test_a_damaged_bundle_is_an_illness_with_a_cure(tmp_path: Path, say: Say) -> None:
+    """Exit code 1, what is wrong and what to do."""
+    gateway = Gateway(tmp_path)
+    model = next(tmp_path.rglob("small-window/fp32.onnx"))
+    model.write_bytes(model.read_bytes() + b"x")
+
+    said = say(*ask(gateway))
+
+    assert said.code == 1
+    assert "ILL   bundle small-window: fp32.onnx is not the file that the manifest names" in said.out
+    assert "try: the copy is damaged" in said.out
+
+
+def test_a_provider_that_is_not_there_is_told(tmp_path: Path, say: Say) -> None:
+    """What runs instead, and what would bring it; the running agent has a fault for as long as it is so."""
+    gateway = Gateway(tmp_path)
+    folder = next(tmp_path.rglob("small-window/fp32.onnx")).parent
+    manifest, _ = bundle.read(folder)
+    variant = Variant(name="fp32", file="fp32.onnx", provider="OpenVINOExecutionProvider")
+    (folder / bundle.MANIFEST).write_bytes(bundle.canonical(msgspec.structs.replace(manifest, variants=(variant,))))
+
+    said = say(*ask(gateway))
+
+    assert "fp32 on CPUExecutionProvider" in said.out
+    assert "OpenVINOExecutionProvider is not installed: it comes with onnxruntime-openvino" in said.out
+    with gateway.inside() as agent:
+        (fault,) = agent._faults.active()
+    assert fault.startswith("pipeline engine: provider-fallback OpenVINOExecutionProvider is not installed")
+
+
+def test_without_avx_numpy_must_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels are named before numpy is loaded; a doctor that finds them unnamed says so."""
+    monkeypatch.setattr(hardware, "architecture", lambda: "x86_64")
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"sse4_2"}))
+    environment: dict[str, str] = {}
+
+    assert hardware.settle_arithmetic(environment)
+    assert environment == {"OPENBLAS_CORETYPE": "Nehalem"}
+    assert not hardware.settle_arithmetic(environment)
+
+    monkeypatch.setattr(doctor, "architecture", hardware.architecture)
+    monkeypatch.setattr(doctor, "cpu_flags", hardware.cpu_flags)
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    assert doctor._algebra().state is State.ILL
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    assert doctor._algebra().state is State.WELL
+
+
+@pytest.mark.parametrize(("flags", "arch"), [({"avx", "avx2"}, "x86_64"), (set(), "x86_64"), ({"asimd"}, "aarch64")])
+def test_where_numpy_guesses_right_nothing_is_set(monkeypatch: pytest.MonkeyPatch, flags: set[str], arch: str) -> None:
+    """A processor with AVX, one of another kind, and one that says nothing of itself."""
+    monkeypatch.setattr(hardware, "architecture", lambda: arch)
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+    environment: dict[str, str] = {}
+
+    assert not hardware.settle_arithmetic(environment)
+    assert environment == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "share"),
+    [("nr_periods 200\nnr_throttled 50\nthrottled_usec 9\n", 0.25), ("nr_periods 0\nnr_throttled 0\n", 0.0), ("", 0.0)],
+)
+def test_how_often_the_quota_stopped_us_is_what_the_cgroup_counted(tmp_path: Path, content: str, share: float) -> None:
+    """A quarter of the periods is a quarter; where nothing was counted there is nothing."""
+    (tmp_path / "cpu.stat").write_text(content)
+
+    assert hardware.throttled_share(tmp_path) == share
+    assert hardware.throttled_share(tmp_path / "none") == 0.0
+
+
+def test_tune_keeps_a_plan_that_the_next_start_runs_by(ran: Gateway, say: Say) -> None:
+    """A table of what was tried with the chosen one marked; the database has the plan, and the agent obeys it."""
+    said = say("tune", "--config", ran.config, "--seconds", "2")
+
+    assert said.code == 0
+    assert said.out.count("chosen, ") == 1
+    rows = say("query", "SELECT variant, threads, arena FROM plans", "--config", ran.config, "--json").json
+    assert len(rows) == 1
+    with ran.inside() as agent:
+        options = agent._pipelines["engine"].model.engine.options
+    assert (options.threads, int(options.arena)) == (rows[0]["threads"], rows[0]["arena"])
+
+
+def test_tune_lets_a_running_agent_be(tmp_path: Path, say: Say) -> None:
+    """Measuring beside the line would disturb both: cause, cure, exit 2."""
+    gateway = Gateway(tmp_path, rate_hz=20)
+    with gateway.inside():
+        said = say("tune", "--config", gateway.config)
+
+    assert said.code == 2
+    assert said.err.startswith("error: ")
+
+
+def test_a_folder_can_be_tuned_without_a_gateway(tmp_path: Path, say: Say) -> None:
+    """What would be chosen is shown; nothing is left in the folder."""
+    folder = small_bundles.write_window_bundle(tmp_path / "small")
+    before = sorted(path.name for path in folder.iterdir())
+
+    rows = say("tune", folder, "--seconds", "1", "--json").json
+
+    assert {row["variant"] for row in rows} == {"fp32"}
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def remarks(gateway: Gateway) -> Iterator[doctor.Remark]:
+    """All of them, without a command line."""
+    from edge_agent import config
+
+    settings = config.load(gateway.config)
+    return examine(settings, {})
+
+
+def test_a_gateway_without_a_pipeline_is_ill(tmp_path: Path) -> None:
+    """There is nothing to judge: the configuration is named."""
+    gateway = Gateway(tmp_path)
+    gateway.config.write_text('[gateway]\nid = "press-1"\n')
+
+    assert [each.about for each in remarks(gateway) if each.state is State.ILL] == ["configuration"]
