@@ -160,8 +160,8 @@ class DetectionOutput(msgspec.Struct, frozen=True, kw_only=True, tag="detection"
 class SegmentationOutput(msgspec.Struct, frozen=True, kw_only=True, tag="segmentation", tag_field="kind"):
     """`masks` [1,k,h,w] over `classes`; the score is the largest region of an `anomalous` class.
 
-    A pixel belongs to its most likely class, or with `sigmoid` to the anomalous class that is at 0.5 or more. The
-    score is an area: mm² where the input knows its scale, else pixels of the source.
+    A pixel belongs to its most likely class, or with `sigmoid` to each anomalous class that is at 0.5 or more, as to a
+    class that stands alone. The score is an area: mm² where the input knows its scale, else pixels of the source.
     """
 
     classes: tuple[str, ...]

@@ -40,8 +40,10 @@ def predict_segmentation(contract: SegmentationOutput, outputs: Outputs, view: V
 def _members(contract: SegmentationOutput, masks: Array) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
     """For each anomalous class which pixels are its own; of equal values the first class has the pixel."""
     for place in map(contract.classes.index, contract.anomalous):
-        if contract.activation == "sigmoid":
-            yield place, (masks[place] >= 0).view(np.uint8)  # sigmoid(0) is 0.5
+        if contract.activation == "sigmoid" or len(masks) == 1:
+            # sigmoid(0) is 0.5; a class that stands alone has no other to be less likely than.
+            floor = 0.0 if contract.activation == "sigmoid" else 0.5
+            yield place, (masks[place] >= floor).view(np.uint8)
             continue
         mine = np.ones(masks.shape[1:], np.bool_)
         if place:
