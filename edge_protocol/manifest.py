@@ -18,6 +18,9 @@ MANIFEST = "manifest.json"
 FEATURES = frozenset({*TASKS, "area-pyramid", "log-power-spectrum", "vibration", "states"})
 """What a manifest of this schema may require of a gateway; anything else is refused by name."""
 
+DRAFT = "draft"
+"""What a manifest requires in which things are still to be filled in: no side has it."""
+
 VARIANTS = frozenset({"fp32", "u8s8-vnni", "u8s8-7bit", "s8s8-arm"})
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
@@ -146,6 +149,8 @@ def head_problems(head: Head) -> Iterator[str]:
     """Why this side cannot read the manifest."""
     if head.schema != SCHEMA:
         yield f"schema: {head.schema} is not known here; this side reads schema {SCHEMA}, update it first"
+    if DRAFT in head.requires:
+        yield "requires: this is a draft; cloud-hub bundle check says what is to be filled in, and finishes it"
     for feature in head.requires:
         if feature not in FEATURES and not feature.startswith("x-"):
             yield f"requires: {feature!r} is not a feature that this side has; update it first"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cloud_hub.cli import place
+from cloud_hub.cli import bundle_draft, place
 from cloud_hub.cli.printing import as_json, show_json, show_rows, when
 from cloud_hub.clock import SystemClock
 from cloud_hub.storage.objects import Objects
@@ -14,6 +14,10 @@ from cloud_hub.updates import catalogue
 @click.group(help="The releases this hub knows.")
 def command() -> None:
     """The verbs below `bundle`."""
+
+
+for verb in bundle_draft.VERBS:
+    command.add_command(verb)
 
 
 @command.command(

@@ -61,17 +61,19 @@ def choose_goldens(
 def _golden(
     candidate: Candidate, traces: Mapping[str, Trace], point: OperatingPoint, opinion: SecondOpinion | None
 ) -> Golden:
-    expect = {
-        name: Expectation(
-            verdict=found.verdict,  # type: ignore[arg-type]  # what was judged is never UNINSPECTED
-            score=found.score,
-            margin=_margin(found.score, point),
-            stages=found.stages,
-        )
-        for name, found in traces.items()
-    }
+    expect = {name: expectation(found, point) for name, found in traces.items()}
     trained = _ask(opinion, candidate, traces, point) if opinion is not None else None
     return Golden(file=candidate.file, expect=expect, trained=trained)
+
+
+def expectation(found: Trace, point: OperatingPoint) -> Expectation:
+    """What a gateway is to find again of what was found here."""
+    return Expectation(
+        verdict=found.verdict,  # type: ignore[arg-type]  # what was judged is never UNINSPECTED
+        score=found.score,
+        margin=_margin(found.score, point),
+        stages=found.stages,
+    )
 
 
 def _ask(
