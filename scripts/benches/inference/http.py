@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from edge_agent.inference.model import Model
+from edge_protocol.codes import Verdict
 from scripts.benches import pairs
 from scripts.benches.failure import BenchError
 from scripts.benches.ground import supplies
@@ -114,9 +115,18 @@ def _side_by_side(
         how = f"{name}, {asked[name].how}, {n} connections"
         rate = statistics.median(found.rates)
         say(f"{how}: {rate:.0f} requests/s, p50 {found.percentile_ms(50):.2f} ms, p99 {found.percentile_ms(99):.2f} ms")
-    if parts:
+    if line is not None:
+        _check_judged(line)
         say(f"the line in its process: {statistics.median(parts):.0f} parts/s")
     return seen, parts
+
+
+def _check_judged(line: Line) -> None:
+    """A part that is refused costs nothing: then there is nothing to compare."""
+    judged = sum(verdict is not Verdict.UNINSPECTED for verdict in line.frames.verdicts)
+    if judged < 0.99 * len(line.frames.verdicts):
+        message = f"the line judged {judged} of {len(line.frames.verdicts)} parts"
+        raise BenchError(message, "see the reasons in its journal")
 
 
 def _figures(seen: Mapping[tuple[str, int], Seen]) -> dict[str, float]:

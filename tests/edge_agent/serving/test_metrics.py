@@ -1,7 +1,7 @@
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge_agent.serving.metrics import STAGES, Buffered, Metrics, rss_bytes
+from edge_agent.serving.metrics import STAGES, Buffered, Metrics
 from edge_protocol.codes import Verdict
 
 
@@ -75,6 +75,28 @@ def test_two_agents_in_one_process_do_not_meet() -> None:
     assert set(REGISTRY._names_to_collectors) == before
 
 
-def test_memory_is_measured() -> None:
-    """Resident memory is that of this process: more than Python alone, less than a machine."""
-    assert 10e6 < rss_bytes() < 10e9
+def test_questions_of_neighbours_are_a_histogram() -> None:
+    """How long each kind of question took, by pipeline."""
+    metrics = Metrics()
+
+    metrics.count_question("surface", "infer", 0.003)
+
+    found = values(metrics)
+    assert found["lineside_question_seconds_count", "infer", "surface"] == 1
+    assert found["lineside_question_seconds_bucket", "0.005", "infer", "surface"] == 1
+    assert found["lineside_question_seconds_bucket", "0.002", "infer", "surface"] == 0
+
+
+def test_prometheus_would_take_every_line() -> None:
+    """Each histogram ends with all it has, in every family of what is rendered."""
+    metrics = Metrics(lambda: Buffered(3, 1.5))
+    observe = metrics.observer("surface")
+    for stage in STAGES:
+        observe(stage, 0.01)
+
+    families = list(text_string_to_metric_families(metrics.render().decode()))
+
+    stages = next(family for family in families if family.name == "lineside_stage_seconds")
+    assert stages.type == "histogram"
+    ends = [s.value for s in stages.samples if s.name.endswith("_bucket") and s.labels["le"] == "+Inf"]
+    assert ends == [1] * len(STAGES)
