@@ -116,4 +116,5 @@ class Reporter:
             wanted=standing.wanted,
             step=standing.step,
             refusal=standing.refusal,
+            operating_point=model.point_digest.hex(),
         )

@@ -106,6 +106,12 @@ CREATE TABLE plans (
 ) STRICT, WITHOUT ROWID;
 """
 
+_POINTS = """
+CREATE TABLE points (
+    pipeline TEXT PRIMARY KEY, sha256 TEXT NOT NULL, body BLOB NOT NULL, at_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
 _FIRST_STREAMS = ("events", "drift", "outcomes", "metrics", "captures")
 
 MIGRATIONS = (
@@ -113,6 +119,7 @@ MIGRATIONS = (
     _UPDATES,
     _CHECKS,
     _DERIVED,
+    _POINTS,
 )
 
 WORDS = tuple(

@@ -103,6 +103,8 @@ class PipelineState(msgspec.Struct, frozen=True):
     """Where that update stands: a step of `updates`."""
     refusal: Text = ""
     """Why it was refused or given back, by name."""
+    operating_point: Text = ""
+    """Digest of the signed file whose operating point it judges by; empty: its bundle's own."""
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -282,6 +284,21 @@ class Update(Record, frozen=True, kw_only=True, tag="update"):
     actor: Text = ""
 
 
+class Adjusted(Record, frozen=True, kw_only=True, tag="adjusted"):
+    """A pipeline judges by another operating point from now on; by its bundle's own where no `digest` is given.
+
+    With a `refusal` it is not judged by, and what held still holds.
+    """
+
+    pipeline: Text
+    bundle: Text = ""
+    name: Text = ""
+    version: Text = ""
+    digest: Text = ""
+    refusal: Text = ""
+    detail: Text = ""
+
+
 class Pane(Record, frozen=True, kw_only=True, tag="pane"):
     """Exact counters of one pipeline between two cuts: `counts[signal]` on the edges of the reference `reference`."""
 
@@ -358,7 +375,19 @@ class _Kind(msgspec.Struct):
 
 
 AnyRecord: TypeAlias = (
-    Gap | Started | Stopped | Uncertain | Fault | Label | Capture | Outcome | Update | Pane | Metrics | Explanation
+    Gap
+    | Started
+    | Stopped
+    | Uncertain
+    | Fault
+    | Label
+    | Capture
+    | Outcome
+    | Update
+    | Adjusted
+    | Pane
+    | Metrics
+    | Explanation
 )
 KINDS: dict[str, type[Record]] = {str(record.__struct_config__.tag): record for record in get_args(AnyRecord)}
 

@@ -7,7 +7,7 @@ from cloud_hub.storage.schema import quarantine, records, refusals
 from edge_protocol import messages
 from edge_protocol.codes import Stream
 from edge_protocol.errors import DecodeError
-from edge_protocol.messages import Fault, Gap, Started, Stopped, Uncertain, Unknown, Update
+from edge_protocol.messages import Adjusted, Fault, Gap, Started, Stopped, Uncertain, Unknown, Update
 
 
 class EventView(msgspec.Struct, frozen=True):
@@ -81,6 +81,11 @@ def _sentence(record: messages.AnyRecord | Unknown) -> str:  # noqa: PLR0911 (on
             why = f": {record.refusal} {record.detail}".rstrip() if record.refusal or record.detail else ""
             by = f" by {record.actor}" if record.actor else ""
             return " ".join(f"{record.pipeline} {release} {record.step}{by}{why}".split())
+        case Adjusted():
+            point = f"operating point {record.name} {record.version} of {record.bundle}" if record.name else "its own"
+            if record.refusal:
+                return f"{record.pipeline} does not judge by {point}: {record.refusal} {record.detail}".rstrip()
+            return f"{record.pipeline} judges by {point}" + (f": {record.detail}" if record.detail else "")
         case Unknown():
             return f"a record of kind {record.kind}, which this version of the hub does not know"
     return str(msgspec.to_builtins(record))

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -49,6 +48,7 @@ class Model:
         self.variant = variant
         self.reference: Reference | None = None
         self.operating_point: OperatingPoint = manifest.operating_point
+        self.point_digest = b""
         self.preprocessor = preprocessor
         self.engine = engine
         self._tensor = preprocessor.new_tensor()
@@ -209,6 +209,13 @@ class Model:
         preprocessor = make_preprocessor(self.manifest.input)
         twin = Model(self.manifest, self.digest, self.variant, preprocessor, self.engine)
         twin.reference, twin.operating_point = self.reference, self.operating_point
+        twin.point_digest = self.point_digest
+        return twin
+
+    def at(self, point: OperatingPoint, digest: bytes) -> "Model":
+        """A twin that judges by `point`. `digest` is of the file that was signed with it; empty: the bundle's own."""
+        twin = self.twin()
+        twin.operating_point, twin.point_digest = point, digest
         return twin
 
     def judge(self, sample: Sample) -> tuple[Prediction, dict[str, float]]:
@@ -228,10 +235,9 @@ class Model:
     def context(self, pipeline: str) -> Context:
         """What stands with each verdict of `pipeline` to say what judged it."""
         if pipeline not in self._contexts:
-            is_own = self.operating_point == self.manifest.operating_point
-            point = b"" if is_own else hashlib.sha256(msgspec.json.encode(self.operating_point)).digest()
+            manifest, digest = self.manifest, bytes.fromhex(self.digest)
             self._contexts[pipeline] = Context(
-                pipeline, self.manifest.name, self.manifest.version, bytes.fromhex(self.digest), self.variant, point
+                pipeline, manifest.name, manifest.version, digest, self.variant, self.point_digest
             )
         return self._contexts[pipeline]
 

@@ -16,12 +16,14 @@ from typing import TypeAlias
 
 from edge_agent.clock import Clock
 from edge_agent.errors import InferenceError
+from edge_agent.inference.engine import Engine
 from edge_agent.inference.geometry import Placement
 from edge_agent.inference.lane import BUFFERS, Array, Guard, Lane
 from edge_agent.inference.model import Model
 from edge_agent.judgement import Judgement, Prediction
 from edge_agent.sample import Sample, Trigger
 from edge_agent.settings.pipelines import Policy
+from edge_protocol.bundle import OperatingPoint
 from edge_protocol.codes import Reason, Verdict
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,15 @@ class _Probe:
     answer: Answer
 
 
+@dataclass(frozen=True, slots=True)
+class Override:
+    """An operating point in the place of the one of this bundle; `sha256` is that of the file that was signed."""
+
+    bundle: str
+    point: OperatingPoint
+    sha256: bytes
+
+
 class Pipeline:
     """One model at one place of the line. `admit` and `refuse` belong to one thread, `step` to another."""
 
@@ -96,7 +107,8 @@ class Pipeline:
         self._items: queue.SimpleQueue[_Item | _Probe] = queue.SimpleQueue()
         self._newest: deque[_Item] = deque(maxlen=BUFFERS)
         self._count = 0
-        self._distrusted: weakref.ref[Model] | None = None
+        self._distrusted: weakref.ref[Engine] | None = None
+        self._override: Override | None = None
         self._changing = threading.Lock()
 
     @property
@@ -115,19 +127,30 @@ class Pipeline:
         `guard` is the one that suits its contract; without it the present one stays.
         """
         with self._changing:
-            self._lane = Lane(model, guard or self._lane.guard)
+            self._lane = Lane(_settled(model, self._override), guard or self._lane.guard)
 
     def replace(self, before: Model, model: Model, guard: Guard) -> bool:
         """Swap if `before` still judges; whether it did."""
         with self._changing:
             if self._lane.model is not before:
                 return False
-            self._lane = Lane(model, guard)
+            self._lane = Lane(_settled(model, self._override), guard)
         return True
 
+    def judge_by(self, override: Override | None) -> None:
+        """From the next sample on `override` holds where its bundle judges, else the bundle's own operating point.
+
+        No model is loaded: the same engine goes on, and one that is not trusted is trusted no more than before.
+        """
+        with self._changing:
+            self._override, before = override, self._lane.model
+            model = _settled(before, override)
+            if model is not before:
+                self._lane = Lane(model, self._lane.guard)
+
     def quarantine(self, model: Model) -> None:
-        """What `model` would judge from now on is UNINSPECTED, also what is under way; another model judges as ever."""
-        self._distrusted = weakref.ref(model)
+        """What this engine would judge from now on is UNINSPECTED, also what is under way; another one judges as ever."""
+        self._distrusted = weakref.ref(model.engine)
 
     def release(self) -> None:
         """Trust every model again."""
@@ -281,7 +304,7 @@ class Pipeline:
         )
 
     def _is_distrusted(self, model: Model) -> bool:
-        return self._distrusted is not None and self._distrusted() is model
+        return self._distrusted is not None and self._distrusted() is model.engine
 
     def _is_late(self, trigger: Trigger) -> bool:
         return bool(self._deadline_us) and self._age_us(trigger) > self._deadline_us
@@ -296,6 +319,13 @@ def _take(item: _Item) -> _Held | None:
         return item.held.pop()
     except IndexError:
         return None
+
+
+def _settled(model: Model, override: Override | None) -> Model:
+    """The model itself where it judges by what it should, else a twin of the same engine that does."""
+    if override is not None and override.bundle == model.digest:
+        return model if model.point_digest == override.sha256 else model.at(override.point, override.sha256)
+    return model.at(model.manifest.operating_point, b"") if model.point_digest else model
 
 
 def _run_probe(probe: _Probe) -> None:

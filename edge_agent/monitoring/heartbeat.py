@@ -114,7 +114,10 @@ class Heartbeat:
         return True
 
     def _meet(self, model: Model, now_us: int) -> None:
-        """Another model judges: it is trusted until it is asked, and asked soon."""
+        """Another model judges: it is trusted until it is asked, and asked soon. At another point it is the same."""
+        if self._pipeline.quarantined:
+            self._model, self._question = model, None
+            return
         self._due_us = now_us if self._problem else now_us + FIRST_US
         self._model, self._next, self._question, self._is_proved, self._problem = model, 0, None, False, ""
 

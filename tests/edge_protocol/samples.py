@@ -22,6 +22,10 @@ RECORDS: dict[str, m.AnyRecord] = {
         pipeline="surface", step="refused", bundle="surface-anomaly", version="1.2.0", digest="cd" * 32, rollout="r-7",
         refusal="SelfTestFailed", detail="normalise: -2.1, expected 0.4", actor="eva",
     ),
+    "adjusted": m.Adjusted(
+        pipeline="surface", bundle="surface-anomaly", name="line-3", version="1.0.2", digest="ef" * 32,
+        refusal="Incompatible", detail="it was made for another release",
+    ),
     "pane": m.Pane(
         pipeline="surface", bundle="cd" * 32, reference="ef" * 32, opened_us=1, closed_us=2, n=6,
         counts={"luma_mean": (1, 2, 3, 0), "sharpness": (6, 0)},
@@ -68,6 +72,7 @@ MESSAGES: dict[str, m.Message] = {
                 "ab" * 32,
                 "refused",
                 "SelfTestFailed",
+                "ef" * 32,
             ),
         ),
         features=("image-anomaly",),

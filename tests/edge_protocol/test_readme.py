@@ -7,7 +7,19 @@ import msgspec
 import pytest
 
 import edge_protocol
-from edge_protocol import agreement, batch, bundle, codes, counters, envelope, messages, metadata, statistics, topics
+from edge_protocol import (
+    agreement,
+    batch,
+    bundle,
+    codes,
+    counters,
+    envelope,
+    messages,
+    metadata,
+    points,
+    statistics,
+    topics,
+)
 from edge_protocol.updates import CURES, PASSING, Refusal, Step
 
 README = (Path(edge_protocol.__file__).parent / "README.md").read_text()
@@ -30,6 +42,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "explained-feature": messages.ExplainedFeature,
     "published": agreement.Published,
     "directed": agreement.Directed,
+    "point": points.Point,
     "context": batch.Context,
     "manifest": bundle.Manifest,
     "file": bundle.File,

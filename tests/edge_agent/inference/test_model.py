@@ -87,8 +87,7 @@ def test_two_threads_share_a_model(model: Model) -> None:
 def test_the_context_says_what_judged(model: Model, tmp_path: Path) -> None:
     """Bundle, version, digest and variant go with every verdict, and an operating point unlike the bundle's own."""
     context = model.context("top")
-    model.operating_point = OperatingPoint(accept=0.1, reject=0.2)
-    other = model.context("side")
+    other = model.at(OperatingPoint(accept=0.1, reject=0.2), b"\xaa" * 32).context("top")
 
     assert (context.pipeline, context.bundle, context.version, context.variant) == (
         "top",
@@ -98,7 +97,7 @@ def test_the_context_says_what_judged(model: Model, tmp_path: Path) -> None:
     )
     assert context.digest.hex() == bundle.load(tmp_path / "image")[1]
     assert context.operating_point == b""
-    assert len(other.operating_point) == 32
+    assert (other.digest, other.operating_point) == (context.digest, b"\xaa" * 32)
 
 
 @pytest.mark.parametrize(
