@@ -6,9 +6,12 @@ from typing import Any
 
 import click
 
+from edge_agent.cli import findings
 from edge_agent.cli.printing import as_json, show_json, show_rows
 from edge_agent.errors import ConfigError, InferenceError
+from edge_agent.judgement import Prediction
 from edge_agent.sample import Channel, Sample
+from edge_protocol.bundle import ImageInput
 from edge_protocol.codes import Verdict
 
 
@@ -16,12 +19,13 @@ from edge_protocol.codes import Verdict
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--variant", default="", help="Variant of the model; without it the processor chooses.")
-@click.option(
-    "--heatmap", type=click.Path(path_type=Path), help="Folder for pictures with the anomalous places tinted."
-)
+@click.option("--heatmap", type=click.Path(path_type=Path), help="Folder for pictures with what was found drawn in.")
 @as_json
 def command(bundle: Path, files: tuple[Path, ...], variant: str, heatmap: Path | None, *, as_json: bool) -> None:
-    """Judge FILES (pictures, or .npy windows) with the bundle in folder BUNDLE. Exit code 1 if any is not OK."""
+    """Judge FILES (pictures, or .npy windows and tensors) in turn with the bundle in folder BUNDLE.
+
+    A model with a state carries it from one file to the next. Exit code 1 if any is not OK.
+    """
     from edge_agent.inference.model import Model
 
     model = Model.load(bundle, variant=variant or None)
@@ -29,39 +33,38 @@ def command(bundle: Path, files: tuple[Path, ...], variant: str, heatmap: Path |
         _make_folder(heatmap)
     rows = [_judge(model, file, heatmap) for file in files]
     if as_json:
-        show_json(rows)
+        show_json([row | row.pop("said") for row in rows])
     else:
-        show_rows(rows, "")
+        show_rows([{name: value for name, value in row.items() if name != "said"} for row in rows], "")
     if any(row["verdict"] != Verdict.OK.name for row in rows):
         raise SystemExit(1)
 
 
 def _judge(model: Any, file: Path, heatmap: Path | None) -> dict[str, Any]:
+    """A row of the table, and under `said` what only a program is told."""
     started = perf_counter()
-    row: dict[str, Any] = {"file": str(file)}
     try:
         sample = Sample({model.preprocessor.channel: Channel(_read(file), 0)})
         prediction, signals = model.judge(sample)
         verdict, reason = model.verdict(prediction)
     except InferenceError as error:
-        return row | {
-            "verdict": Verdict.UNINSPECTED.name,
-            "reason": error.reason.name,
-            "score": None,
-            "detail": str(error),
-        }
-    row |= {"verdict": verdict.name, "reason": reason.name, "score": prediction.score}
-    row |= {"label": prediction.label, "ms": round((perf_counter() - started) * 1e3, 2)}
+        # What follows has no past any more, as on the line.
+        model.forget()
+        refused = {"file": str(file), "verdict": Verdict.UNINSPECTED.name, "reason": error.reason.name, "score": None}
+        return refused | {"says": str(error), "said": {"detail": str(error)}}
+    unit = "mm²" if getattr(model.manifest.input, "mm_per_px", 0.0) else "px"
+    row: dict[str, Any] = {"file": str(file), "verdict": verdict.name, "reason": reason.name, "score": prediction.score}
+    row |= {"says": findings.sentence(prediction, unit), "ms": round((perf_counter() - started) * 1e3, 2)}
     row |= {name: round(value, 4) for name, value in signals.items()}
-    if heatmap is not None and prediction.heatmap is not None:
-        row["heatmap"] = str(_draw(model, sample, prediction.heatmap, heatmap / f"{file.stem}-heatmap.png"))
-    return row
+    if heatmap is not None and isinstance(model.manifest.input, ImageInput):
+        row["heatmap"] = str(_draw(model, sample, prediction, heatmap / f"{file.stem}-heatmap.png"))
+    return row | {"said": findings.values(prediction, unit)}
 
 
-def _draw(model: Any, sample: Sample, heatmap: Any, path: Path) -> Path:
+def _draw(model: Any, sample: Sample, prediction: Prediction, path: Path) -> Path:
     from edge_agent.inference.overlay import draw_overlay
 
-    path.write_bytes(draw_overlay(model.decode(sample), heatmap, model.manifest.input, model.operating_point))
+    path.write_bytes(draw_overlay(model.picture(sample), prediction, model.manifest.input, model.operating_point))
     return path
 
 

@@ -4,8 +4,19 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_protocol.bundle import DetectionOutput, ImageInput, OperatingPoint, SegmentationOutput, Zone
 from tests.edge_agent.cli.conftest import Say
-from tests.edge_agent.inference.small_bundles import LENGTH, npy, png, write_image_bundle, write_window_bundle
+from tests.edge_agent.inference import small_graphs
+from tests.edge_agent.inference.small_bundles import (
+    LENGTH,
+    jpeg,
+    npy,
+    png,
+    write_bundle,
+    write_image_bundle,
+    write_window_bundle,
+)
+from tests.edge_agent.inference.small_graphs import COUNTER, manifest
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +102,72 @@ def test_what_cannot_be_asked_ends_with_2(bundle: Path, tmp_path: Path, say: Say
     assert [said.code for said in asked] == [2, 2, 2, 2]
     assert [len(said.err.splitlines()) for said in asked] == [2, 2, 2, 2]
     assert [said.out for said in asked] == ["", "", "", ""]
+
+
+def test_each_task_says_what_it_found(tmp_path: Path, say: Say) -> None:
+    """A box with the zone that it breaks, a region with its area, a value with its unit: in words and as values."""
+    zone = Zone(name="press", polygon=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+    detector = write_bundle(
+        tmp_path / "detector",
+        manifest(
+            task="detection",
+            input=ImageInput(tensor="image", width=32, height=32, layout="nhwc", dtype="uint8"),
+            output=DetectionOutput(classes=("person",), boxes="rows"),
+            operating_point=OperatingPoint(accept=0.4, reject=0.6, zones=(zone,)),
+        ),
+        {"fp32.onnx": small_graphs.detector()},
+    )
+    segmenter = write_bundle(
+        tmp_path / "segmenter",
+        manifest(
+            task="segmentation",
+            input=ImageInput(tensor="image", width=32, height=32, colour="gray", mean=(0,), std=(255,), mm_per_px=0.5),
+            output=SegmentationOutput(classes=("good", "hole"), anomalous=("hole",)),
+        ),
+        {"fp32.onnx": small_graphs.segmenter()},
+    )
+    counter = write_bundle(tmp_path / "counter", manifest(**COUNTER), {"fp32.onnx": small_graphs.counter()})
+    part, light = np.full((32, 32), 255, np.uint8), np.full((64, 64, 3), 204, np.uint8)
+    part[8:16, 8:16] = 0
+    (tmp_path / "part.png").write_bytes(png(part))
+    (tmp_path / "light.png").write_bytes(png(light))
+    (tmp_path / "window.npy").write_bytes(npy(np.ones(4)))
+    asked = [
+        (detector, tmp_path / "light.png"), (segmenter, tmp_path / "part.png"),
+        (counter, tmp_path / "window.npy", tmp_path / "window.npy"),
+    ]  # fmt: skip
+
+    found, holes, hours = (say("infer", *each, "--json").json for each in asked)
+    words = [say("infer", *each).out for each in asked]
+
+    assert found[0]["detections"] == [
+        {"label": "person", "score": pytest.approx(0.8), "box": [16, 16, 48, 32], "zones": ["press"]}
+    ]
+    assert found[0]["breaks"] == {"press": pytest.approx(0.8)}
+    assert holes[0]["regions"] == [{"label": "hole", "area": 16.0, "peak": 1.0, "box": [8, 8, 15, 15]}]
+    assert [(row["value"], row["unit"]) for row in hours] == [(8, "h"), (16, "h")]
+    assert "press 0.80, person 0.80 in press" in words[0]
+    assert "hole 16 mm²" in words[1]
+    assert "16 h" in words[2]
+
+
+def test_things_are_drawn_where_it_was_asked_for(tmp_path: Path, say: Say) -> None:
+    """With --heatmap a picture without heat is drawn too: its boxes and zones are in it, at its own size."""
+    detector = write_bundle(
+        tmp_path / "detector",
+        manifest(
+            task="detection",
+            input=ImageInput(tensor="image", width=32, height=32, layout="nhwc", dtype="uint8", jpeg_reduce=2),
+            output=DetectionOutput(classes=("person",), boxes="rows"),
+        ),
+        {"fp32.onnx": small_graphs.detector()},
+    )
+    (tmp_path / "light.jpg").write_bytes(jpeg(np.full((128, 128, 3), 204, np.uint8)))
+
+    said = say("infer", detector, tmp_path / "light.jpg", "--heatmap", tmp_path / "maps", "--json")
+
+    drawn = cv2.imread(said.json[0]["heatmap"])
+    assert drawn is not None
+    assert drawn.shape == (128, 128, 3)
+    assert drawn[48, 32].tolist() != [204, 204, 204]
+    assert said.json[0]["detections"][0]["box"] == [32, 32, 96, 64]

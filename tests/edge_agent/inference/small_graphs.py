@@ -6,9 +6,28 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_protocol.bundle import Constant, Manifest, OperatingPoint, RegressionOutput, State, Variant, WindowInput
+
 FLOAT, DOUBLE, INT64, UINT8 = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.UINT8
 
 Sides = list[int | str]
+
+POINT = OperatingPoint(accept=0.4, reject=0.6)
+COUNTER = {
+    "task": "window-regression",
+    "input": WindowInput(tensor="window", length=4, rate_hz=1.0, features="raw", dtype="float64"),
+    "output": RegressionOutput(unit="h"),
+    "operating_point": OperatingPoint(accept=-50.0, reject=-10.0),
+    "states": (State(input="before", output="total", shape=(1, 1), dtype="float64"),),
+    "constants": (Constant(input="gain", values=(2.0,), dtype="float64"),),
+}
+"""Fields of the manifest of `counter`."""
+
+
+def manifest(**fields: object) -> Manifest:
+    """A manifest with these fields, its files still to be listed."""
+    rest = {"schema": 1, "name": "small", "version": "1.0.0", "variants": (Variant(name="fp32", file="fp32.onnx"),)}
+    return Manifest(**(rest | {"operating_point": POINT, "files": {}} | fields))
 
 
 def serialise(

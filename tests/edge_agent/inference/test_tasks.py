@@ -11,13 +11,10 @@ from edge_protocol.bundle import (
     Constant,
     DetectionOutput,
     ImageInput,
-    Manifest,
     OperatingPoint,
-    RegressionOutput,
     SegmentationOutput,
     State,
     TensorInput,
-    Variant,
     WindowAnomalyOutput,
     WindowInput,
     Zone,
@@ -25,27 +22,13 @@ from edge_protocol.bundle import (
 from edge_protocol.codes import Reason, Verdict
 from tests.edge_agent.inference import small_graphs
 from tests.edge_agent.inference.small_bundles import png, write_bundle
+from tests.edge_agent.inference.small_graphs import COUNTER, manifest
 
-POINT = OperatingPoint(accept=0.4, reject=0.6)
 TREE = {
     "task": "tensor-classification",
     "input": TensorInput(tensor="features", shape=(1, 2), dtype="float64"),
     "output": ClassOutput(classes=("good", "worn"), anomalous=("worn",)),
 }
-COUNTER = {
-    "task": "window-regression",
-    "input": WindowInput(tensor="window", length=4, rate_hz=1.0, features="raw", dtype="float64"),
-    "output": RegressionOutput(unit="h"),
-    "operating_point": OperatingPoint(accept=-50.0, reject=-10.0),
-    "states": (State(input="before", output="total", shape=(1, 1), dtype="float64"),),
-    "constants": (Constant(input="gain", values=(2.0,), dtype="float64"),),
-}
-
-
-def manifest(**fields: object) -> Manifest:
-    """A manifest with these fields, its files still to be listed."""
-    rest = {"schema": 1, "name": "small", "version": "1.0.0", "variants": (Variant(name="fp32", file="fp32.onnx"),)}
-    return Manifest(**(rest | {"operating_point": POINT, "files": {}} | fields))
 
 
 def loaded(folder: Path, graph: bytes, **fields: object) -> Model:
