@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,17 @@ def ask(settings: Config) -> dict[str, Any]:
 def _ask_live(settings: Config) -> Any:
     try:
         address = json.loads((settings.data_dir / "serving.json").read_bytes())
-        connection = http.client.HTTPConnection(address["host"], address["port"], timeout=TIMEOUT_S)
-        connection.request("GET", "/status")
-        answer = json.loads(connection.getresponse().read())
+        with closing(http.client.HTTPConnection(address["host"], address["port"], timeout=TIMEOUT_S)) as connection:
+            connection.request("GET", "/status", headers=_token(settings.serving.token_file))
+            answer = json.loads(connection.getresponse().read())
     except (OSError, ValueError, KeyError, http.client.HTTPException):
         return None
     # A port that another gateway has by now answers too, with another name.
     return answer if answer.get("state", {}).get("gateway") == settings.gateway.id else None
+
+
+def _token(file: Path | None) -> dict[str, str]:
+    return {} if file is None else {"Authorization": f"Bearer {file.read_text('ascii').strip()}"}
 
 
 def _show(found: dict[str, Any]) -> None:
