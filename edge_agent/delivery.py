@@ -70,24 +70,43 @@ class Delivery:
         try:
             item = self._queue.get(timeout=timeout_s)
         except queue.Empty:
+            self._settle()
             self._beat(alive())
             return True
         if item is None:
+            self._end()
             return False
         judgement, is_committed = item
         for output in self._outputs.get(judgement.pipeline, ()):
             if output.after_commit is is_committed:
                 outcome = output.send(judgement)
-                self._recorder.record(Stream.OUTCOMES, outcome)
-                self._told(outcome)
+                if outcome is not None:
+                    self._note(outcome)
         if not is_committed:
             self._answered(judgement)
+        self._settle()
         self._beat(alive())
         return True
 
     def close(self) -> None:
-        """End `run` once everything given so far is told."""
+        """End `run`, and with it the outputs, once everything given so far is told."""
         self._queue.put(None)
+
+    def _settle(self) -> None:
+        """Note what has become of verdicts that an output took its time for."""
+        for output in self._distinct:
+            for outcome in output.settled():
+                self._note(outcome)
+
+    def _end(self) -> None:
+        """Nothing more is told: what is still under way is settled now, while it can be recorded."""
+        for output in self._distinct:
+            output.close()
+        self._settle()
+
+    def _note(self, outcome: Outcome) -> None:
+        self._recorder.record(Stream.OUTCOMES, outcome)
+        self._told(outcome)
 
     def _beat(self, alive: Collection[str]) -> None:
         mono_us = self._clock.mono_us()

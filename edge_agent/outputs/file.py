@@ -6,7 +6,7 @@ that was renamed or removed is made anew. Never leaves half a line before a whol
 
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -51,6 +51,10 @@ class FileOutput:
         except OSError as error:
             return outcome(self.name, judgement, began_s, f"{self._path}: {error.strerror}")
         return outcome(self.name, judgement, began_s)
+
+    def settled(self) -> Sequence[Outcome]:
+        """Nothing: an outcome is known at once."""
+        return ()
 
     def beat(self, mono_us: int, alive: Collection[str]) -> None:
         """A file has nobody who waits for a sign of life."""

@@ -4,7 +4,7 @@ A controller that hears no new count for a few periods must treat the part as re
 counter is not retained, so a late listener cannot take an old count for a live one.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from time import perf_counter
 
 from edge_agent.judgement import Judgement
@@ -43,6 +43,10 @@ class MqttOutput:
             return outcome(self.name, judgement, began_s)
         problem = "the broker does not answer fast enough" if self._link.connected else "not connected"
         return outcome(self.name, judgement, began_s, f"{self._settings.broker}: {problem}")
+
+    def settled(self) -> Sequence[Outcome]:
+        """Nothing: an outcome is known at once."""
+        return ()
 
     def beat(self, mono_us: int, alive: Collection[str]) -> None:
         """Every `heartbeat_s`, count one further for each pipeline that is alive."""

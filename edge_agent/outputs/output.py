@@ -1,6 +1,6 @@
 """The seam to whoever is told the verdicts on the line. `tests/edge_agent/outputs` holds the contract."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from time import perf_counter
 from typing import Protocol
 
@@ -13,6 +13,8 @@ class Output(Protocol):
 
     - `send` never raises and never waits for the other side: an attempt that fails is an outcome that says why, and
       the next verdict is a new attempt.
+    - An output that tries on its own time answers None, and gives the outcome by `settled` when it is known: each
+      verdict has exactly one, and until then it was not told.
     - `ok` says that the transport took the verdict, not that anybody acted on it.
     - Any thread may call; one `send` at a time.
     """
@@ -32,23 +34,29 @@ class Output(Protocol):
             OutputError: it cannot be used as configured.
         """
 
-    def send(self, judgement: Judgement) -> Outcome:
-        """Tell the line one verdict."""
+    def send(self, judgement: Judgement) -> Outcome | None:
+        """Tell the line one verdict; None while it is under way."""
+
+    def settled(self) -> Sequence[Outcome]:
+        """The outcomes that have become known since the last call, of what was under way."""
 
     def beat(self, mono_us: int, alive: Collection[str]) -> None:
         """Tell the line, as often as it wants to hear it, which pipelines are alive. Called a few times a second."""
 
     def close(self) -> None:
-        """Stop telling. May be called twice."""
+        """Stop telling; what was under way is settled then. May be called twice."""
 
 
-def outcome(name: str, judgement: Judgement, began_s: float, problem: str = "") -> Outcome:
-    """The record of one attempt of output `name`, begun at `perf_counter()` = `began_s`; a problem makes it fail."""
+def outcome(name: str, judgement: Judgement, began_s: float, problem: str = "", remark: str = "") -> Outcome:
+    """The record of one attempt of output `name`, begun at `perf_counter()` = `began_s`; a problem makes it fail.
+
+    A `remark` says something of a success.
+    """
     return Outcome(
         epoch=judgement.trigger.epoch,
         trigger=judgement.trigger.n,
         output=name,
         ok=not problem,
         latency_us=round((perf_counter() - began_s) * 1e6),
-        detail=problem,
+        detail=problem or remark,
     )

@@ -38,11 +38,34 @@ class Lamp:
         self.told.append(judgement.trigger.n)
         return outcome(self.name, judgement, 0.0, "" if self.works else "no answer")
 
+    def settled(self) -> Sequence[Outcome]:
+        return ()
+
     def beat(self, mono_us: int, alive: Collection[str]) -> None:
         self.beats.append(list(alive))
 
     def close(self) -> None:
         pass
+
+
+@dataclass
+class Letterbox(Lamp):
+    """An output that knows only later what became of a verdict; at the end it knows of all."""
+
+    under_way: list[Judgement] = field(default_factory=list)
+    is_emptied: bool = False
+
+    def send(self, judgement: Judgement) -> Outcome | None:  # type: ignore[override]
+        self.under_way.append(judgement)
+        return None
+
+    def settled(self) -> Sequence[Outcome]:
+        known = [outcome(self.name, each, 0.0) for each in self.under_way if self.is_emptied]
+        self.under_way = [] if self.is_emptied else self.under_way
+        return known
+
+    def close(self) -> None:
+        self.is_emptied = True
 
 
 class Desk:
@@ -163,6 +186,36 @@ def test_a_verdict_that_a_kill_kept_back_is_told_to_all(desk: Desk) -> None:
 
     assert (desk.lamp.told, desk.safe.told) == ([1], [1])
     assert desk.outbox.totals() == {}
+
+
+def test_what_is_known_later_is_recorded_when_it_is_known(desk: Desk) -> None:
+    """A verdict under way has no outcome, holds up neither the source nor the next one, and gets its outcome once."""
+    box = Letterbox("box")
+    desk.delivery._outputs = {"seal": [box]}
+    desk.delivery._distinct = [box]
+    desk.judge()
+    desk.tell()
+    before = list(desk.outcomes)
+    box.is_emptied = True
+
+    desk.delivery.step(list, NOW)
+    desk.delivery.step(list, NOW)
+
+    assert (before, desk.answered) == ([], [1])
+    assert [(o.trigger, o.output, o.ok) for o in desk.outcomes] == [(1, "box", True)]
+
+
+def test_the_end_leaves_no_verdict_without_its_outcome(desk: Desk) -> None:
+    """What is under way when the agent stops is settled before the last records are written."""
+    box = Letterbox("box")
+    desk.delivery._outputs = {"seal": [box]}
+    desk.delivery._distinct = [box]
+    desk.judge()
+    desk.delivery.close()
+
+    desk.delivery.run(list)
+
+    assert [(o.trigger, o.output) for o in desk.outcomes] == [(1, "box")]
 
 
 def test_the_heartbeat_names_who_is_alive(desk: Desk) -> None:

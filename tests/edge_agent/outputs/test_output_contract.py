@@ -11,6 +11,7 @@ import pytest
 from edge_agent import settings
 from edge_agent.judgement import Judgement
 from edge_agent.outputs.file import FileOutput
+from edge_agent.outputs.kinds import KINDS, make_output
 from edge_agent.outputs.mqtt import MqttOutput
 from edge_agent.outputs.output import Output
 from edge_agent.sample import Trigger
@@ -18,6 +19,7 @@ from edge_protocol.batch import Context
 from edge_protocol.codes import Reason, Verdict
 from edge_protocol.loopback import LoopbackBroker
 from edge_protocol.messages import Outcome, decode_record, encode
+from tests.edge_agent.outputs.receiver import Receiver, eventually
 
 
 @dataclass
@@ -28,6 +30,18 @@ class Bench:
     told: Callable[[], list[dict[str, Any]]]
     break_it: Callable[[], object]
     mend_it: Callable[[], object]
+    end: Callable[[], object] = lambda: None
+
+    def tell(self, *judgements: Judgement) -> list[Outcome]:
+        """Tell the line, and wait until it is known how each went."""
+        known = [outcome for judgement in judgements if (outcome := self.output.send(judgement)) is not None]
+
+        def are_known() -> bool:
+            known.extend(self.output.settled())
+            return len(known) == len(judgements)
+
+        eventually(are_known)
+        return known
 
 
 def judgement(n: int, verdict: Verdict = Verdict.OK, **fields: Any) -> Judgement:
@@ -67,18 +81,36 @@ def mqtt_bench(_folder: Path) -> Bench:
     return Bench(output, lambda: heard, lambda: broker.cut("output"), lambda: broker.restore("output"))
 
 
-@pytest.fixture(params=[file_bench, mqtt_bench], ids=["file", "mqtt"])
+def http_bench(_folder: Path) -> Bench:
+    """A URL, broken by ending its server."""
+    receiver = Receiver()
+    url = f"http://127.0.0.1:{receiver.port}/verdicts"
+    table = settings.HttpOutput(name="told", url=url, give_up_s=0.2, backoff_s=0.01, after_commit=True)
+    output = make_output(table, "press-1")
+    return Bench(output, lambda: receiver.told, receiver.break_down, receiver.mend, receiver.break_down)
+
+
+BENCHES = {"file": file_bench, "mqtt": mqtt_bench, "http": http_bench}
+
+
+@pytest.fixture(params=list(BENCHES.values()), ids=list(BENCHES))
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """An open output of each kind."""
     made: Bench = request.param(tmp_path)
     made.output.open()
     yield made
     made.output.close()
+    made.end()
+
+
+def test_every_kind_is_under_contract() -> None:
+    """No kind of output is left out of these tests."""
+    assert {table.__struct_config__.tag for table in KINDS} == set(BENCHES)
 
 
 def test_each_verdict_is_told_once_and_in_order(bench: Bench) -> None:
     """What is sent is what the line hears: as often and in that order."""
-    outcomes = [bench.output.send(judgement(n)) for n in range(5)]
+    outcomes = bench.tell(*(judgement(n) for n in range(5)))
 
     assert [told["trigger"] for told in bench.told()] == list(range(5))
     assert all(outcome.ok for outcome in outcomes)
@@ -86,7 +118,7 @@ def test_each_verdict_is_told_once_and_in_order(bench: Bench) -> None:
 
 def test_the_line_is_told_what_was_judged(bench: Bench) -> None:
     """A telegram carries verdict, reason, part and who judged, in words that need no table."""
-    bench.output.send(judgement(7, Verdict.NG, reason=Reason.SCORE_REJECT))
+    bench.tell(judgement(7, Verdict.NG, reason=Reason.SCORE_REJECT))
 
     assert bench.told() == [
         {
@@ -109,7 +141,7 @@ def test_the_line_is_told_what_was_judged(bench: Bench) -> None:
 
 def test_what_was_not_inspected_never_looks_like_ok(bench: Bench) -> None:
     """An uninspected part is told as such, with its reason and no score."""
-    bench.output.send(judgement(1, Verdict.UNINSPECTED, reason=Reason.BLACK, score=None))
+    bench.tell(judgement(1, Verdict.UNINSPECTED, reason=Reason.BLACK, score=None))
 
     told = bench.told()[0]
 
@@ -118,7 +150,7 @@ def test_what_was_not_inspected_never_looks_like_ok(bench: Bench) -> None:
 
 def test_each_attempt_leaves_its_record(bench: Bench) -> None:
     """An attempt is recorded with trigger, output and time taken, in a form the wire carries."""
-    outcome = bench.output.send(judgement(3))
+    [outcome] = bench.tell(judgement(3))
 
     assert (outcome.epoch, outcome.trigger, outcome.output, outcome.detail) == (5, 3, "told", "")
     assert outcome.latency_us >= 0
@@ -127,12 +159,12 @@ def test_each_attempt_leaves_its_record(bench: Bench) -> None:
 
 def test_a_failed_attempt_says_so_and_the_next_is_a_new_one(bench: Bench) -> None:
     """A broken output raises nothing: the outcome says what is wrong, and after the repair verdicts are told again."""
-    bench.output.send(judgement(1))
+    bench.tell(judgement(1))
     bench.break_it()
 
-    failed = bench.output.send(judgement(2))
+    [failed] = bench.tell(judgement(2))
     bench.mend_it()
-    again = bench.output.send(judgement(3))
+    [again] = bench.tell(judgement(3))
 
     assert (failed.ok, again.ok) == (False, True)
     assert failed.detail
@@ -145,8 +177,10 @@ def test_it_carries_its_name_and_its_promise(bench: Bench) -> None:
 
 
 def test_closing_twice_is_closing(bench: Bench) -> None:
-    """`close` may be called again, and a beat is never an error."""
+    """`close` may be called again, a beat is never an error, and nothing is left under way."""
     bench.output.beat(0, ["surface"])
 
     bench.output.close()
     bench.output.close()
+
+    assert list(bench.output.settled()) == []
