@@ -1,16 +1,19 @@
 """A float model and calibration tensors come in, its int8 variants go out, as ONNX Runtime runs them in integers.
 
 On x86 activations are unsigned and weights signed: the library's default of signed both leaves half of the convolutions
-in float there. Without VNNI the weights have seven bits, or the processor's 16-bit sums overflow.
+in float there. Without VNNI weights have seven bits where two products are summed in sixteen; a depthwise convolution
+sums in thirty-two and keeps all eight.
 """
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -45,16 +48,54 @@ ARITHMETICS = (
 )
 
 
-def quantize(model: bytes, tensor: str, calibration: Sequence[npt.NDArray[Any]]) -> dict[str, bytes]:
-    """The int8 variants by name; `calibration` are tensors of good parts as the production preprocessor makes them."""
-    with tempfile.TemporaryDirectory(prefix="lineside-") as name:
-        folder = Path(name)
+class Quantizer:
+    """A model made ready to be quantized. Ranges are measured once: they are those of the floats."""
+
+    def __init__(self, folder: Path, model: bytes, tensor: str, calibration: Sequence[npt.NDArray[Any]]) -> None:
+        self._folder = folder
+        self._tensor = tensor
+        self._calibration = calibration
         (folder / "source.onnx").write_bytes(model)
         # Its own optimiser writes weights beside the model and cannot read them back; ours has nothing left to fold.
         quant_pre_process(
             str(folder / "source.onnx"), str(folder / "prepared.onnx"), skip_symbolic_shape=True, skip_optimization=True
         )
-        return {a.variant.name: _quantize(folder, a, _Calibration(tensor, calibration)) for a in ARITHMETICS}
+        self.prepared = (folder / "prepared.onnx").read_bytes()
+        graph = onnx.load_from_string(self.prepared).graph
+        self._depthwise = [node.input[1] for node in graph.node if _is_depthwise(node)]
+
+    def make(self, arithmetic: Arithmetic, in_float: Collection[str] = ()) -> bytes:
+        """The variant of one arithmetic, the nodes named `in_float` left as they are."""
+        target = self._folder / arithmetic.variant.file
+        whole = {"axis": 0, "quant_type": QuantType.QInt8, "symmetric": True, "reduce_range": False}
+        quantize_static(
+            str(self._folder / "prepared.onnx"),
+            str(target),
+            _Calibration(self._tensor, self._calibration),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=arithmetic.reduce_range,
+            activation_type=arithmetic.activations,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            calibration_cache_path=str(self._folder / "ranges.json"),
+            nodes_to_exclude=sorted(in_float),
+            extra_options={"TensorQuantOverrides": {name: [whole] for name in self._depthwise}},
+        )
+        return target.read_bytes()
+
+
+@contextmanager
+def prepared(model: bytes, tensor: str, calibration: Sequence[npt.NDArray[Any]]) -> Iterator[Quantizer]:
+    """A quantizer of `model`; `calibration` are tensors of good parts as the production preprocessor makes them."""
+    with tempfile.TemporaryDirectory(prefix="lineside-") as name:
+        yield Quantizer(Path(name), model, tensor, calibration)
+
+
+def quantize(model: bytes, tensor: str, calibration: Sequence[npt.NDArray[Any]]) -> dict[str, bytes]:
+    """All int8 variants by name, with every node in integers that can be."""
+    with prepared(model, tensor, calibration) as quantizer:
+        return {arithmetic.variant.name: quantizer.make(arithmetic) for arithmetic in ARITHMETICS}
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
@@ -69,18 +110,5 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
         return None if value is None else {self._tensor: value}
 
 
-def _quantize(folder: Path, arithmetic: Arithmetic, data: _Calibration) -> bytes:
-    target = folder / arithmetic.variant.file
-    quantize_static(
-        str(folder / "prepared.onnx"),
-        str(target),
-        data,
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        reduce_range=arithmetic.reduce_range,
-        activation_type=arithmetic.activations,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-        calibration_cache_path=str(folder / "ranges.json"),  # the ranges are those of the floats: measured once
-    )
-    return target.read_bytes()
+def _is_depthwise(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Conv" and any(each.name == "group" and each.i > 1 for each in node.attribute)

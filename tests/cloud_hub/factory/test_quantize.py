@@ -13,12 +13,13 @@ RNG = np.random.default_rng(12)
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
-    """Two convolutions with a clip between them."""
+    """A convolution with a clip, a depthwise one and another that takes all channels."""
     graph = Graph("small")
-    weights = [RNG.normal(scale=0.3, size=(8, i, 3, 3)).astype(np.float32) for i in (3, 8)]
+    weights = [RNG.normal(scale=0.3, size=(8, i, 3, 3)).astype(np.float32) for i in (3, 1, 8)]
     x = graph.node("Conv", "image", weights[0], np.zeros(8, np.float32), pads=[1, 1, 1, 1])
     x = graph.node("Clip", x, np.array(0, np.float32), np.array(6, np.float32))
-    graph.node("Conv", x, weights[1], np.zeros(8, np.float32), pads=[1, 1, 1, 1], output="out")
+    x = graph.node("Conv", x, weights[1], np.zeros(8, np.float32), pads=[1, 1, 1, 1], group=8)
+    graph.node("Conv", x, weights[2], np.zeros(8, np.float32), pads=[1, 1, 1, 1], output="out")
     return graph.model({"image": [1, 3, 16, 16]}, {"out": [1, 8, 16, 16]})
 
 
@@ -57,11 +58,17 @@ def test_there_is_a_variant_of_each_arithmetic(variants: dict[str, bytes]) -> No
 
 
 def test_seven_bits_are_seven_bits(variants: dict[str, bytes]) -> None:
-    """Without VNNI no weight is beyond ±64, so two products never overflow sixteen bits; with it all eight are used."""
-    largest = {n: max(int(np.abs(w.astype(int)).max()) for w in weights_of(m)) for n, m in variants.items()}
+    """Where two products are summed in sixteen bits no weight is beyond ±64; elsewhere all eight are used."""
+    dense, depthwise = (
+        {
+            name: max(int(np.abs(w.astype(int)).max()) for w in weights_of(model) if (w.shape[1] == 1) is is_depthwise)
+            for name, model in variants.items()
+        }
+        for is_depthwise in (False, True)
+    )
 
-    assert largest["u8s8-7bit"] <= 64
-    assert largest["u8s8-vnni"] == 127
+    assert dense["u8s8-7bit"] <= 64
+    assert depthwise["u8s8-7bit"] == dense["u8s8-vnni"] == depthwise["u8s8-vnni"] == 127
 
 
 def test_seven_bits_run_as_they_mean(variants: dict[str, bytes], tensors: list[np.ndarray]) -> None:

@@ -1,0 +1,64 @@
+"""Which node's rounding harms most is measured, one node at a time, with the scales of the variant itself."""
+
+import numpy as np
+import onnx
+import pytest
+
+from cloud_hub.factory import rounding_noise
+from cloud_hub.factory.graph import Graph
+from cloud_hub.factory.quantize import ARITHMETICS, prepared
+from edge_agent.inference.engine import Engine
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the library's own; none of them is about us
+
+RNG = np.random.default_rng(5)
+TENSORS = [RNG.normal(size=(1, 3, 16, 16)).astype(np.float32) for _ in range(8)]
+VNNI = ARITHMETICS[0]
+
+
+def small_model() -> bytes:
+    """Three convolutions, a clip behind the first. The weights of the second span what eight bits cannot."""
+    weights = [RNG.normal(scale=0.3, size=(8, i, 3, 3)).astype(np.float32) for i in (3, 8, 8)]
+    weights[1][:, 0, 0, 0] = 40.0
+    graph = Graph("small")
+    x = graph.node("Conv", "image", weights[0], np.zeros(8, np.float32), pads=[1, 1, 1, 1])
+    x = graph.node("Clip", x, np.array(0, np.float32), np.array(6, np.float32))
+    x = graph.node("Conv", x, weights[1], np.zeros(8, np.float32), pads=[1, 1, 1, 1])
+    graph.node("Conv", x, weights[2], np.zeros(8, np.float32), pads=[1, 1, 1, 1], output="out")
+    return graph.model({"image": [1, 3, 16, 16]}, {"out": [1, 8, 16, 16]})
+
+
+def test_the_node_that_rounding_harms_most_comes_first() -> None:
+    """Of three convolutions the one whose weights do not fit eight bits is the worst, by far."""
+    with prepared(small_model(), "image", TENSORS) as quantizer:
+        found = rounding_noise.by_node(quantizer.prepared, quantizer.make(VNNI), "image", TENSORS[:3])
+
+    convolutions = [n.name for n in onnx.load_from_string(small_model()).graph.node if n.op_type == "Conv"]
+    assert found[0].node == convolutions[1]
+    assert found[0].share > 3 * found[1].share
+    assert {noise.node for noise in found} == set(convolutions)
+
+
+def test_what_is_left_in_float_brings_no_noise() -> None:
+    """A node that the variant keeps in float is not among those that round."""
+    with prepared(small_model(), "image", TENSORS) as quantizer:
+        worst = rounding_noise.by_node(quantizer.prepared, quantizer.make(VNNI), "image", TENSORS[:3])[0].node
+        spared = quantizer.make(VNNI, [worst])
+        left = rounding_noise.by_node(quantizer.prepared, spared, "image", TENSORS[:3])
+
+    assert worst not in {noise.node for noise in left}
+
+
+def test_giving_up_the_worst_node_brings_the_outputs_nearer() -> None:
+    """With the worst node in float the variant errs less than with any other one."""
+
+    def error(model: bytes) -> float:
+        exact, rounded = Engine(small_model()), Engine(model, optimise=False)
+        found = [(exact.run({"image": t})["out"], rounded.run({"image": t})["out"]) for t in TENSORS]
+        return float(np.mean([np.square(a - b).mean() for a, b in found]))
+
+    with prepared(small_model(), "image", TENSORS) as quantizer:
+        order = rounding_noise.by_node(quantizer.prepared, quantizer.make(VNNI), "image", TENSORS[:3])
+        errors = [error(quantizer.make(VNNI, [noise.node])) for noise in order]
+
+    assert errors[0] == min(errors)
