@@ -1,0 +1,131 @@
+import http.client
+import json
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from edge_agent.errors import ConfigError
+from edge_agent.serving.metrics import STAGES
+from tests.edge_agent.inference.small_bundles import SIDE, png
+from tests.gateways import FOLDER_TOML, Gateway, until
+
+DARK = png(np.full((80, 80, 3), 10, np.uint8))
+
+
+def ask(gateway: Gateway, path: str, body: bytes | None = None) -> tuple[int, Any]:
+    """Status and answer of the running agent."""
+    address = json.loads((gateway.data / "serving.json").read_bytes())
+    with closing(http.client.HTTPConnection(address["host"], address["port"], timeout=30)) as connection:
+        connection.request("GET" if body is None else "POST", path, body)
+        answer = connection.getresponse()
+        text = answer.read()
+        return answer.status, json.loads(text) if answer.headers["Content-Type"] == "application/json" else text
+
+
+def question() -> bytes:
+    """Tensors for the small image model."""
+    values = np.zeros(3 * SIDE * SIDE).tolist()
+    given = {"name": "image", "shape": [1, 3, SIDE, SIDE], "datatype": "FP32", "data": values}
+    return json.dumps({"inputs": [given]}).encode()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    """A gateway that looks at a folder in which there is nothing."""
+    return Gateway(tmp_path, toml=FOLDER_TOML, pipeline="surface", bundle="small-image")
+
+
+def test_a_question_is_not_a_part(gateway: Gateway) -> None:
+    """Tensors and verdicts for neighbours take no trigger, leave no record, tell the line nothing."""
+    with gateway.inside():
+        tensors = ask(gateway, "/v2/models/surface/infer", question())
+        verdict = ask(gateway, "/v2/models/surface/verdict", DARK)
+        state = ask(gateway, "/status")[1]["state"]
+
+    assert tensors[0] == 200
+    assert (verdict[0], verdict[1]["verdict"]) == (200, "NG")
+    assert gateway.triggers() == 0
+    assert gateway.verdicts() == []
+    assert gateway.journal() == []
+    assert state["pipelines"][0]["triggers"] == 0
+
+
+def test_the_line_judges_as_before_while_neighbours_ask(gateway: Gateway) -> None:
+    """Each part has its own verdict and score, whatever is asked meanwhile."""
+    parts = {f"P{level:03d}": level for level in range(0, 256, 16)}
+    done = threading.Event()
+
+    def bother() -> None:
+        while not done.is_set():
+            ask(gateway, "/v2/models/surface/verdict", DARK)
+            ask(gateway, "/v2/models/surface/infer", question())
+
+    with gateway.inside():
+        neighbour = threading.Thread(target=bother)
+        neighbour.start()
+        for name, level in parts.items():
+            folder = gateway.folder / "in"
+            # A row brighter than the rest: flat pictures are for the guard.
+            picture = np.full((SIDE, SIDE, 3), level, np.uint8)
+            picture[::2] ^= 8
+            (folder / f".{name}.png").write_bytes(png(picture))
+            (folder / f".{name}.png").rename(folder / f"{name}.png")
+        until("all verdicts", lambda: len(gateway.journal()) == len(parts))
+        done.set()
+        neighbour.join(30)
+
+    for told in gateway.journal():
+        if told["verdict"] != "UNINSPECTED":
+            middle = (parts[told["part"]] + (parts[told["part"]] ^ 8)) / 2
+            assert told["score"] == pytest.approx(abs(middle / 255 - 0.5), abs=0.02)
+    assert {told["verdict"] for told in gateway.journal()} > {"OK"}
+
+
+def test_every_stage_of_a_part_is_seen(tmp_path: Path) -> None:
+    """From the grab to the record, each stage of each part is in its histogram."""
+    gateway = Gateway(tmp_path, more="\n[store]\ncommit_s = 0.05\n")
+
+    with gateway.inside():
+        until("some verdicts", lambda: len(gateway.journal()) > 10)
+        until("their commit", lambda: counts(ask(gateway, "/metrics")[1]).get("record", 0) > 10)
+        found = counts(ask(gateway, "/metrics")[1])
+
+    assert found.keys() == set(STAGES)
+    assert all(count > 10 for count in found.values())
+
+
+def counts(text: bytes) -> dict[str, float]:
+    """How many samples each stage of the pipeline has seen."""
+    families = text_string_to_metric_families(text.decode())
+    stages = next(each for each in families if each.name == "lineside_stage_seconds")
+    return {s.labels["stage"]: s.value for s in stages.samples if s.name.endswith("_count")}
+
+
+def test_a_quarantined_engine_answers_no_neighbour(gateway: Gateway) -> None:
+    """The gateway is alive and not ready, and its model gives neither tensors nor a verdict."""
+    with gateway.inside() as agent:
+        before = ask(gateway, "/v2/health/ready")[0]
+        pipeline = agent._pipelines["surface"]
+        pipeline.quarantine(pipeline.model)
+        after = [ask(gateway, f"/v2/models/surface/{verb}", question())[0] for verb in ("infer", "verdict")]
+        ready = ask(gateway, "/v2/models/surface/ready")
+
+    assert before == 200
+    assert after == [503, 503]
+    assert ready[0] == 503
+    assert "goldens" in ready[1]["reasons"][0]
+
+
+def test_an_open_door_without_a_token_is_no_start(tmp_path: Path) -> None:
+    """The agent does not begin, and its data is untouched."""
+    gateway = Gateway(tmp_path, more='\n[serving]\nhost = "0.0.0.0"\n')
+
+    with pytest.raises(ConfigError, match="no token"), gateway.inside():
+        pass
+
+    assert not (gateway.data / "lineside.db").exists()
