@@ -25,6 +25,7 @@ MODEL = "model.onnx"
 GOLDENS = "FILL IN: one or more inputs with known answers: cloud-hub bundle golden FOLDER INPUT --verdict OK"
 
 _NAMES = ("names", "classes", "labels")
+_IMAGE_RANK = 4
 _SCALARS = ("sr", "rate", "length", "size")
 
 
@@ -102,14 +103,16 @@ def open_points(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _sort(graph: Graph) -> tuple[list[tuple[Value, Value]], list[Value], Value]:
-    """States, constants, and the input that gets the sample: the largest of those that are left."""
+    """States, constants, and the input that gets the sample: of those left a picture, else the first with sides."""
     states = list(pairs(graph)) if len(graph.inputs) > 1 else []
     held = {before.name for before, _ in states}
     left = [value for value in graph.inputs if value.name not in held]
     if not left:
         message = "the graph has no input for a sample"
         raise FactoryError(message, "export it with the sample as an input")
-    main = max(left, key=lambda value: (len(value.shape or ()), value.dtype.startswith("float"), -left.index(value)))
+    ranks = {value.name: len(value.shape or ()) for value in left}
+    order = {v.name: (ranks[v.name] == _IMAGE_RANK, ranks[v.name] > 1, v.dtype.startswith("float")) for v in left}
+    main = max(left, key=lambda value: (order[value.name], -left.index(value)))
     return states, [value for value in left if value is not main], main
 
 
