@@ -32,6 +32,9 @@ _MAX_VALUES = 2**26
 """Of one tensor: a manifest must not ask a gateway for all of its memory."""
 
 _MAX_BANDS = 256
+_WHOLE = {"uint8": (0, 2**8 - 1), "int32": (-(2**31), 2**31 - 1), "int64": (-(2**53), 2**53)}
+"""What a constant of each type may be; beyond 2^53 a number in JSON is no longer exact."""
+
 _CORNERS = 3
 
 
@@ -53,6 +56,18 @@ def point_problems(point: OperatingPoint) -> Iterator[str]:
         yield "operating_point: persistence is k of n, 1 ≤ k ≤ n ≤ 1000"
     for zone in point.zones:
         yield from _zone_problems(zone)
+    if len({zone.name for zone in point.zones}) != len(point.zones):
+        yield "operating_point: each zone needs a name of its own"
+
+
+def suit_problems(point: OperatingPoint, output: OutputContract) -> Iterator[str]:
+    """What an operating point asks of a task that cannot say it: such a rule would never be broken."""
+    for zone in point.zones:
+        known = output.classes if isinstance(output, DetectionOutput) else ()
+        if missing := set(zone.classes) - set(known):
+            yield f"operating_point: zone {zone.name!r} asks for {', '.join(sorted(missing))}, which is not detected"
+        elif not known:
+            yield f"operating_point: zone {zone.name!r} asks for detections, which this task does not make"
 
 
 def feed_problems(states: tuple[State, ...], constants: tuple[Constant, ...]) -> Iterator[str]:
@@ -66,6 +81,11 @@ def feed_problems(states: tuple[State, ...], constants: tuple[Constant, ...]) ->
     for constant in constants:
         if not _is_shape(constant.shape) or len(constant.values) not in (1, math.prod(constant.shape)):
             yield f"constants: {constant.input} needs one value, or as many as its shape holds"
+        low, high = _WHOLE.get(constant.dtype, (-math.inf, math.inf))
+        if constant.dtype in _WHOLE and not all(
+            low <= each <= high and each == round(each) for each in constant.values
+        ):
+            yield f"constants: {constant.input} needs whole numbers that {constant.dtype} holds"
 
 
 def _image_problems(contract: ImageInput) -> Iterator[str]:

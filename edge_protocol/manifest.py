@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from edge_protocol.contract import TASKS, Constant, InputContract, OperatingPoint, OutputContract, State
-from edge_protocol.contract_rules import feed_problems, point_problems, task_problems
+from edge_protocol.contract_rules import feed_problems, point_problems, suit_problems, task_problems
 from edge_protocol.errors import ManifestError
 
 SCHEMA = 1
@@ -169,6 +169,7 @@ def problems(manifest: Manifest) -> Iterator[str]:
     else:
         yield f"task: {manifest.task[:64]!r} is not known here; there is {', '.join(TASKS)}"
     yield from point_problems(manifest.operating_point)
+    yield from suit_problems(manifest.operating_point, manifest.output)
     yield from feed_problems(manifest.states, manifest.constants)
     if any(side < 1 for side in manifest.dimensions.values()):
         yield "dimensions: each needs a whole number above zero"

@@ -11,7 +11,7 @@ import msgspec
 
 from edge_protocol.agreement import NAME, NUMBERS, Directed, Published, Target, custom_of, kind_of
 from edge_protocol.contract import OperatingPoint
-from edge_protocol.contract_rules import point_problems
+from edge_protocol.contract_rules import point_problems, suit_problems
 from edge_protocol.errors import DecodeError
 from edge_protocol.manifest import Manifest
 from edge_protocol.updates import Refusal, UpdateRefused
@@ -96,9 +96,7 @@ def suits(point: Point, manifest: Manifest, digest: str) -> str:
     """Why a model with this manifest cannot judge by `point`; empty when it can."""
     if point.digest != digest:
         return f"it was made for {point.bundle} {point.digest[:12]}, {manifest.name} {digest[:12]} runs"
-    if point.operating_point.zones and manifest.task != "detection":
-        return f"it has zones, which {manifest.task} does not know"
-    return ""
+    return "; ".join(suit_problems(point.operating_point, manifest.output))
 
 
 def agree(
