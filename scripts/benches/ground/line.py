@@ -4,6 +4,7 @@ Everything but the source is what every gateway runs, a file output included. Ne
 part is there as soon as the line takes it.
 """
 
+import json
 import shutil
 import threading
 from collections.abc import Sequence
@@ -88,6 +89,7 @@ class Line:
     """One model at work in a folder. Make it, ask for `parts_per_s` as often as wanted, `close` it."""
 
     def __init__(self, folder: Path, bundle: Path, data: Sequence[Picture | bytes]) -> None:
+        self._folder = folder
         folder.mkdir(parents=True)
         shutil.copytree(bundle, folder / "data" / "bundles" / "surface")
         (folder / "gateway.toml").write_text(_TOML)
@@ -97,6 +99,13 @@ class Line:
         self._thread = ThreadPoolExecutor(1)
         self._run: Future[None] = self._thread.submit(agent.run, self._stop, ready.set)
         ready.wait(START_S)
+
+    @property
+    def port(self) -> int:
+        """Where its neighbours may ask."""
+        address = json.loads((self._folder / "data" / "serving.json").read_bytes())
+        port: int = address["port"]
+        return port
 
     def parts_per_s(self, seconds: float) -> float:
         """Let frames flow for a while; the rate of verdicts while they did.

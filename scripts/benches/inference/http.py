@@ -50,6 +50,8 @@ TRIAL_S = 2.0
 CONNECTIONS = (1, 4)
 TOLERANCE = 1e-3
 OURS = "lineside"
+LINE = "surface"
+"""The pipeline of `Line`."""
 
 
 @dataclass(slots=True)
@@ -78,7 +80,10 @@ def measure() -> dict[str, float]:
     supplies.build_missing()
     with supplies.workplace() as folder:
         with _line(folder / "line") as line:
-            large, parts = _side_by_side(folder / "large", _subject(supplies.SURFACE, "score"), CONNECTIONS, line)
+            subject = _subject(supplies.SURFACE, "score")
+            large, parts = _side_by_side(folder / "large", subject, CONNECTIONS, line)
+            with _asker(folder) as asker:
+                _tell_share(asker, line, sides.binary(subject, LINE))
         small, _ = _side_by_side(folder / "small", _subject(supplies.ENGINE, "probabilities"), (1,), None)
     figures = _figures(large) | {f"{key}_small": value for key, value in _figures(small).items()}
     for peer in ("mlserver", "litserve"):
@@ -119,6 +124,16 @@ def _side_by_side(
         _check_judged(line)
         say(f"the line in its process: {statistics.median(parts):.0f} parts/s")
     return seen, parts
+
+
+def _tell_share(asker: "Asker", line: Line, question: Question) -> None:
+    """What is left of the line while four neighbours ask its own gateway without a pause; the goal is: nearly all."""
+    rounds = []
+    for _ in range(ROUNDS):
+        before = line.parts_per_s(SLICE_S)
+        with asker.bother(line.port, question, CONNECTIONS[-1], 2 * SLICE_S):
+            rounds.append(line.parts_per_s(SLICE_S) / before)
+    say(f"the line keeps, while {CONNECTIONS[-1]} neighbours ask it without a pause: {pairs.told(rounds)}")
 
 
 def _check_judged(line: Line) -> None:
@@ -191,24 +206,35 @@ class Asker:
         Raises:
             BenchError: it gives no answer.
         """
-        file = self._folder / f"{side.name}-{question.how}.request"
-        if not file.exists():
-            file.write_bytes(question.request)
-        told = {"port": side.port, "request": str(file), "connections": connections, "seconds": seconds}
         side.thaw()
         try:
-            assert self._process.stdin is not None  # noqa: S101 (pipes were asked for)
-            assert self._process.stdout is not None  # noqa: S101 (the same)
-            self._process.stdin.write(json.dumps(told) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            with self.bother(side.port, question, connections, seconds) as found:
+                pass
         finally:
             side.freeze()
-        if not line:
-            message = f"{side.name} was asked and gave no answer"
-            raise BenchError(message, "the lines above say why")
-        found: dict[str, Any] = json.loads(line)
         return found["latencies_ms"], found["reply"].encode("latin-1")
+
+    @contextmanager
+    def bother(self, port: int, question: Question, connections: int, seconds: float) -> Iterator[dict[str, Any]]:
+        """Ask while something else is done; what is yielded is filled at the end.
+
+        Raises:
+            BenchError: there was no answer.
+        """
+        file = self._folder / f"{port}-{question.how}.request"
+        if not file.exists():
+            file.write_bytes(question.request)
+        told = {"port": port, "request": str(file), "connections": connections, "seconds": seconds}
+        assert self._process.stdin is not None  # noqa: S101 (pipes were asked for)
+        assert self._process.stdout is not None  # noqa: S101 (the same)
+        self._process.stdin.write(json.dumps(told) + "\n")
+        self._process.stdin.flush()
+        found: dict[str, Any] = {}
+        yield found
+        if not (line := self._process.stdout.readline()):
+            message = f"who listens on {port} was asked and gave no answer"
+            raise BenchError(message, "the lines above say why")
+        found |= json.loads(line)
 
 
 @contextmanager

@@ -146,16 +146,19 @@ def ours(folder: Path, subject: Subject) -> Side:
     (folder / "gateway.toml").write_text(_TOML.format(port=port, bundle=subject.bundle))
     bundles = folder / "data" / "bundles"
     shutil.copytree(supplies.BUNDLES / subject.bundle, bundles / subject.bundle)
+    question = binary(subject, MODEL)
+    program = Path(sys.executable).parent / "edge-agent"
+    command: list[str | Path] = [program, "run", "--config", folder / "gateway.toml"]
+    return Side("lineside", port, command, "/v2/health/ready", (question,))
+
+
+def binary(subject: Subject, name: str) -> Question:
+    """The tensor as it is, by the protocol's binary extension."""
     about = {"name": subject.tensor, "shape": subject.array.shape, "datatype": "FP32"}
     sized = {**about, "parameters": {"binary_data_size": subject.array.nbytes}}
     header = json.dumps({"inputs": [sized], "parameters": {"binary_data_output": True}}).encode()
     head = (f"Inference-Header-Content-Length: {len(header)}",)
-    question = Question(
-        "binary", _post(f"/v2/models/{MODEL}/infer", header + subject.array.tobytes(), *head), _from_binary
-    )
-    program = Path(sys.executable).parent / "edge-agent"
-    command: list[str | Path] = [program, "run", "--config", folder / "gateway.toml"]
-    return Side("lineside", port, command, "/v2/health/ready", (question,))
+    return Question("binary", _post(f"/v2/models/{name}/infer", header + subject.array.tobytes(), *head), _from_binary)
 
 
 def mlserver(folder: Path, subject: Subject) -> Side:
