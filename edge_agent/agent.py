@@ -91,7 +91,7 @@ class Agent:
                 updates=identity.why_no_updates(config) or "on",
             )
             self._uplink = assembly.make_uplink(config, around, self._outbox, self._clock, self._report.state)
-            about = renewals.Around(self._pipelines, self._want, self._begin, self._is_silent)
+            about = renewals.Around(self._pipelines, self._want, self._begin, self._is_silent, self._outbox)
             self._updates = renewals.make_updates(config, self._store, self._ledger, self._clock, about)
             parts = Parts(self._pipelines, self._store, self._faults, self._clock, self._begin, self._updates)
             self._heartbeats = Heartbeats(config, parts)

@@ -20,7 +20,7 @@ from edge_agent.inference.pipeline import Pipeline
 from edge_agent.store import Store
 from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.uplink import Uplink
-from edge_agent.updates import trust
+from edge_agent.updates import points, trust
 from edge_agent.updates.ledger import Ledger, Slot
 from edge_agent.updates.renewal import Renewal, Surroundings
 from edge_agent.updates.resume import resume, start_over
@@ -30,7 +30,7 @@ from edge_protocol import bundle, topics
 from edge_protocol.agreement import is_below
 from edge_protocol.codes import Stream
 from edge_protocol.errors import ManifestError
-from edge_protocol.messages import Update, Want
+from edge_protocol.messages import Adjusted, Update, Want
 from edge_protocol.metadata import DIRECTOR, MODELS
 
 
@@ -42,6 +42,7 @@ class Around:
     send: Callable[[Want], bool]
     begin: Callable[[str, Model], None]
     is_silent: Callable[[str], bool]
+    outbox: Outbox
 
 
 def make_ledger(store: Store, outbox: Outbox) -> Ledger:
@@ -78,12 +79,13 @@ def running_models(config: Config, store: Store, ledger: Ledger, found: Found) -
 
 
 def make_updates(config: Config, store: Store, ledger: Ledger, clock: Clock, around: Around) -> Updates | None:
-    """What takes updates, where there is a hub and something to trust.
+    """What takes updates, where there is a hub and something to trust. Pipelines judge by their rows from here on.
 
     Raises:
         ConfigError: the roots or the data folder cannot be read.
         StoreError: the rows cannot be read.
     """
+    points.restore(store, around.pipelines)
     if identity.why_no_updates(config):
         return None
     tables = {table.name: table for table in config.pipelines}
@@ -96,6 +98,9 @@ def make_updates(config: Config, store: Store, ledger: Ledger, clock: Clock, aro
         raise ConfigError(message, "let the agent's user own the data directory") from error
     if roots is None:
         return None
+
+    def tell(change: Adjusted) -> None:
+        around.outbox.append([], [(Stream.EVENTS, store.clock.wall_us(), change)])
 
     def make_renewal(name: str, may_return: Callable[[str], bool]) -> Renewal:
         return Renewal(
@@ -119,6 +124,7 @@ def make_updates(config: Config, store: Store, ledger: Ledger, clock: Clock, aro
         make_renewal=make_renewal,
         pipelines=tuple(tables),
         folder=config.data_dir / "requests",
+        points=points.Points(store, around.pipelines, workshop.objects, workshop.download, tell),
     )
 
 

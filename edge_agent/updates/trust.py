@@ -18,10 +18,11 @@ from edge_agent.store import Store
 from edge_agent.updates import floors
 from edge_agent.updates.floors import Floors
 from edge_agent.updates.verified import Verified
-from edge_protocol import metadata
-from edge_protocol.agreement import Wanted, agree
+from edge_protocol import metadata, points
+from edge_protocol.agreement import Target, Wanted, agree
 from edge_protocol.errors import DecodeError
 from edge_protocol.metadata import DIRECTOR, MODELS
+from edge_protocol.points import WantedPoint
 from edge_protocol.updates import Refusal, UpdateRefused
 
 FOLDER = "trust"
@@ -90,6 +91,20 @@ class Trust:
         """
         return agreed(self._loaded(), self._floors, self._gateway, self._pipelines)
 
+    def points(self) -> dict[str, WantedPoint | UpdateRefused]:
+        """What each pipeline that the director names so shall judge by, or why not; nothing until both have spoken.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        views = self._loaded()
+        models, director = views.get(MODELS), views.get(DIRECTOR)
+        if models is None or director is None:
+            return {}
+        published = _published(models, director)
+        version = models.roles["snapshot"].version
+        return points.agree(self._gateway, self._pipelines, director.targets.values(), published, version)
+
     def floor(self, bundle: str) -> str:
         """The lowest version of `bundle` that may run; empty when there is none."""
         self._loaded()
@@ -147,7 +162,7 @@ def agreed(
     if models is None or director is None:
         return {}
     version = models.roles["snapshot"].version
-    published = {path: target for path in director.targets if (target := models.target(path)) is not None}
+    published = _published(models, director)
     return agree(gateway, pipelines, director.targets.values(), published, known.bundles, version)
 
 
@@ -181,6 +196,11 @@ def read_set(folder: Path, repository: str) -> dict[str, bytes]:
         DecodeError: it is not whole.
     """
     return metadata.unpack(set_file(folder, repository).read_bytes())
+
+
+def _published(models: Verified, director: Verified) -> dict[str, Target | UpdateRefused]:
+    """What publishers say of each target of the director."""
+    return {path: target for path in director.targets if (target := models.target(path)) is not None}
 
 
 def _digest(files: Mapping[str, bytes]) -> bytes:

@@ -19,12 +19,14 @@ from edge_agent.judgement import Judgement
 from edge_agent.updates import machine, requests
 from edge_agent.updates.ledger import Ledger, Problem
 from edge_agent.updates.machine import Event, Named, Ordered, Unnamed, Withheld
+from edge_agent.updates.points import Points
 from edge_agent.updates.renewal import Renewal
 from edge_agent.updates.workshop import Workshop
 from edge_protocol.agreement import Wanted, is_below
 from edge_protocol.errors import ProtocolError
 from edge_protocol.messages import Block, Update, decode
 from edge_protocol.metadata import Carried, carried, unpack
+from edge_protocol.points import WantedPoint
 from edge_protocol.updates import PASSING, Refusal, Step, UpdateRefused
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,9 @@ class Repositories(Protocol):
     def wanted(self) -> dict[str, Wanted | UpdateRefused]:
         """What both name for each pipeline."""
 
+    def points(self) -> dict[str, WantedPoint | UpdateRefused]:
+        """The operating points that both name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -85,6 +90,7 @@ class Updates:
         make_renewal: Callable[[str, Callable[[str], bool]], Renewal],
         pipelines: tuple[str, ...],
         folder: Path,
+        points: Points | None = None,
     ) -> None:
         """`make_renewal` makes that of a pipeline; `folder` is where operators' requests lie.
 
@@ -96,6 +102,7 @@ class Updates:
         self._ledger = ledger
         self._clock = clock
         self._folder = folder
+        self._points = points
         self._renewals = {name: make_renewal(name, self._may_return) for name in pipelines}
         self._inbox: queue.Queue[tuple[str, bytes]] = queue.Queue(MAX_INBOX)
         self._distrusted: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()
@@ -177,7 +184,7 @@ class Updates:
 
     def _step(self, now_us: int) -> bool:
         if not self._is_begun:
-            self._name(self._trust.wanted())
+            self._name()
             self._collect()
             self._is_begun = True
         worked = self._work_in()
@@ -194,7 +201,8 @@ class Updates:
             if renewal.step():
                 worked = True
                 self._tell_again(renewal)
-        return worked
+        # After the releases: which one judges decides which operating point suits.
+        return worked | (self._points is not None and self._points.step())
 
     def _work_in(self) -> bool:
         worked = False
@@ -269,10 +277,13 @@ class Updates:
             self._seen.pop(repository, None)
             raise
         self._said[repository] = ("", "")
-        self._name(self._trust.wanted())
+        self._name()
 
-    def _name(self, wanted: Mapping[str, Wanted | UpdateRefused]) -> None:
+    def _name(self) -> None:
         """Tell each pipeline what the director says of it now."""
+        wanted = self._trust.wanted()
+        if self._points is not None:
+            self._points.name(self._trust.points())
         for name, renewal in self._renewals.items():
             said = wanted.get(name)
             event: Event = Unnamed()
@@ -294,7 +305,8 @@ class Updates:
         # Also of a pipeline that is not configured any more: it may come back.
         rows = {digest for row in self._ledger.slots().values() for digest in (row.digest, row.previous)}
         digests = {digest for renewal in self._renewals.values() for digest in renewal.digests} | rows
-        self._workshop.collect(digests - {""}, {str(each.sha256) for each in self._carried.values()})
+        files = {str(each.sha256) for each in self._carried.values()}
+        self._workshop.collect(digests - {""}, files.union(self._points.objects if self._points is not None else ()))
 
     def _look_at_requests(self) -> bool:
         worked = False

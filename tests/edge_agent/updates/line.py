@@ -18,6 +18,7 @@ from edge_agent.sample import Channel, Sample, Trigger
 from edge_agent.store import Connection, Store
 from edge_agent.updates import machine
 from edge_agent.updates.ledger import Ledger
+from edge_agent.updates.points import Points, restore
 from edge_agent.updates.proof import Proof
 from edge_agent.updates.renewal import Renewal, Surroundings
 from edge_agent.updates.resume import resume
@@ -26,7 +27,8 @@ from edge_agent.updates.workshop import Workshop
 from edge_protocol import messages
 from edge_protocol.agreement import Wanted
 from edge_protocol.codes import Reason
-from edge_protocol.messages import BLOCK_BYTES, Block, Update, Want
+from edge_protocol.messages import BLOCK_BYTES, Adjusted, Block, Update, Want
+from edge_protocol.points import WantedPoint
 from edge_protocol.updates import UpdateRefused
 from tests.edge_agent.inference.small_bundles import LENGTH, npy, write_window_bundle
 from tests.edge_agent.updates.releases import Release
@@ -47,6 +49,7 @@ class Director:
 
     def __init__(self) -> None:
         self.says: dict[str, Wanted | UpdateRefused] = {}
+        self.points_said: dict[str, WantedPoint | UpdateRefused] = {}
 
     def take(self, repository: str, files: Mapping[str, bytes]) -> None:
         """Believe everything."""
@@ -54,6 +57,10 @@ class Director:
     def wanted(self) -> dict[str, Wanted | UpdateRefused]:
         """What was put there."""
         return dict(self.says)
+
+    def points(self) -> dict[str, WantedPoint | UpdateRefused]:
+        """The same of operating points."""
+        return dict(self.points_said)
 
 
 class Passed(Proof):
@@ -121,6 +128,7 @@ class Line:
         self.folder = folder
         self.clock = FixedClock()
         self.told: list[Update] = []
+        self.adjusted: list[Adjusted] = []
         self.judged: list[Judgement] = []
         self.swaps: list[str] = []
         self.silent = False
@@ -146,11 +154,16 @@ class Line:
             "engine", self._first(placed, was_clean=clean), guard=lambda _look: Reason.NONE,
             emit=self._emit, clock=self.clock,
         )  # fmt: skip
+        restore(self.store, {"engine": self.pipeline})
         self.workshop = QuickWorkshop(self.folder, limits, self._want, self.clock, record=self._record)
         self.updates = Updates(
             self.director, self.workshop, self.ledger, self.clock,
             make_renewal=lambda _name, may_return: self._renewal(limits, placed, may_return),
             pipelines=("engine",), folder=self.folder / "requests",
+            points=Points(
+                self.store, {"engine": self.pipeline}, self.workshop.objects, self.workshop.download,
+                self.adjusted.append,
+            ),
         )  # fmt: skip
 
     @property
