@@ -16,6 +16,7 @@ import msgspec
 from edge_agent import settings
 from edge_agent.errors import ConfigError
 from edge_agent.reference import key_names, kinds, meaning
+from edge_agent.settings import checks
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -167,6 +168,7 @@ def _problems(tables: settings.Tables) -> Iterator[tuple[str, str]]:
         if wanted not in names:
             cure = f"add [[{target}]] with that name" + (f", or take one of {', '.join(names)}" if names else "")
             yield f"[[{section}]] {name!r}: there is no {target.removesuffix('s')} {wanted!r}", cure
+    yield from checks.problems(tables.sources, tables.triggers, tables.pipelines, tables.outputs)
 
 
 def _zone_problems(zone: str) -> Iterator[tuple[str, str]]:
