@@ -239,9 +239,9 @@ class Asker:
 
 @contextmanager
 def _asker(folder: Path) -> Iterator[Asker]:
-    command = [sys.executable, "-m", "scripts.benches.inference.load"]
+    command = [sys.executable, str(Path(__file__).with_name("load.py"))]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, cwd=supplies.ROOT, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
             yield Asker(process, folder)
         finally:
