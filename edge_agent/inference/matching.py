@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from edge_agent.errors import InferenceError
+from edge_agent.inference import graph
 from edge_agent.inference.feed import Array, Feed
 from edge_protocol.bundle import (
     AnomalyOutput,
@@ -46,6 +47,35 @@ def check_match(manifest: Manifest, tensor: Array, inputs: Mapping[str, Kind], r
     if problems:
         hint = "change the manifest's fields to what the graph has, or export the graph anew"
         raise InferenceError("; ".join(problems), hint, Reason.NO_MODEL)
+
+
+def check_dimensions(manifest: Manifest, model: bytes) -> None:
+    """See that every dimension that the manifest fixes is one that the graph leaves open.
+
+    Raises:
+        InferenceError: NO_MODEL: there is none of that name.
+    """
+    if not manifest.dimensions:
+        return
+    named = {side for value in graph.read(model).inputs for side in value.shape or () if isinstance(side, str)} - {""}
+    if unknown := manifest.dimensions.keys() - named:
+        message = (
+            f"dimensions: the graph has no {', '.join(sorted(unknown))}, it has {', '.join(sorted(named)) or 'none'}"
+        )
+        raise InferenceError(message, "name the sides as the graph's inputs do, or leave them out", Reason.NO_MODEL)
+
+
+def is_open(results: Mapping[str, Kind]) -> bool:
+    """Whether a graph does not tell what its outputs will be like."""
+    return any(not sides or not all(isinstance(side, int) for side in sides) for _, sides in results.values())
+
+
+def observed(results: Mapping[str, Kind], outputs: Mapping[str, Array]) -> dict[str, Kind]:
+    """The kinds of outputs with the sides that they really had."""
+    return {
+        name: (kind, outputs[name].shape if hasattr(outputs[name], "shape") else sides)
+        for name, (kind, sides) in results.items()
+    }
 
 
 def _input_problems(manifest: Manifest, tensor: Array, inputs: Mapping[str, Kind]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from edge_agent.inference.cache import Cache
 from edge_agent.inference.engine import Engine
 from edge_agent.inference.feed import Feed
 from edge_agent.inference.geometry import Placement, frame
-from edge_agent.inference.matching import check_match
+from edge_agent.inference.matching import check_dimensions, check_match, is_open, observed
 from edge_agent.inference.picture import check_picture, read_picture
 from edge_agent.inference.postprocess import View
 from edge_agent.inference.preprocess import Preprocessor, WindowPreprocessor, make_preprocessor
@@ -97,10 +97,14 @@ class Model:
             dimensions=manifest.dimensions,
         )
         preprocessor = make_preprocessor(manifest.input)
+        check_dimensions(manifest, content)
         check_match(manifest, preprocessor.new_tensor(), engine.inputs, engine.results)
         model = cls(manifest, digest, chosen.name, preprocessor, engine)
         model.reference = _read_reference(folder, manifest)
         engine.warm_up(model.feed.alone(model.new_tensor()))
+        if is_open(engine.results):
+            seen = observed(engine.results, model.run(model.new_tensor()))
+            check_match(manifest, model.new_tensor(), engine.inputs, seen)
         return model
 
     def new_tensor(self) -> Array:

@@ -81,6 +81,20 @@ def segmenter(side: int = 32) -> bytes:
     )
 
 
+def open_counter() -> bytes:
+    """As `counter`, but nobody says how large the state is that comes out: it is [1, 2]."""
+    nodes = [
+        helper.make_node("ReduceSum", ["window"], ["sum"], keepdims=1),
+        helper.make_node("Concat", ["sum", "sum"], ["total"], axis=1),
+        helper.make_node("ReduceSum", ["before"], ["value"], keepdims=1),
+    ]
+    return serialise(
+        nodes,
+        {"window": (DOUBLE, [1, 4]), "before": (DOUBLE, [1, "n"])},
+        {"value": (DOUBLE, [1, 1]), "total": (DOUBLE, [1, "m"])},
+    )
+
+
 def watcher(length: int = 8) -> bytes:
     """`parts`: the squares of the values; `score`: their sum."""
     nodes = [
