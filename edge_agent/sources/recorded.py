@@ -54,7 +54,7 @@ class RecordedSource:
         return self._recording is not None and (self._settings.loop or self._number < self._windows)
 
     def grab(self, trigger: Trigger) -> Sample:
-        """The next window, its part named by file and number."""
+        """The next window, its part named by file and number where the line does not name it."""
         recording = self._recording
         if recording is None or not self.waiting(trigger.mono_us):
             problem = "it has been played to its end" if recording is not None else "it is not open"
@@ -66,7 +66,7 @@ class RecordedSource:
         missing = max(channel.missing for channel in channels.values())
         return Sample(
             channels,
-            part=f"{self._settings.path.stem}-{self._number:06d}",
+            part=trigger.part or f"{self._settings.path.stem}-{self._number:06d}",
             number=self._number,
             detail=f"{missing} samples are missing from {_words(taken_us)} on" if missing else "",
             replayed=True,

@@ -44,13 +44,13 @@ class VideoSource:
         return self._next is not None
 
     def grab(self, trigger: Trigger) -> Sample:
-        """The next frame, its part named by file and number."""
+        """The next frame, its part named by file and number where the line does not name it."""
         if self._next is None:
             return Sample(fault=Reason.SOURCE_FAULT, detail=f"{self._settings.path}: {self._detail}")
         self._number += 1
         picture = self._next
         self._advance()
-        part = f"{self._settings.path.stem}-{self._number:06d}"
+        part = trigger.part or f"{self._settings.path.stem}-{self._number:06d}"
         return Sample({"image": Channel(picture, trigger.mono_us)}, part=part, number=self._number, replayed=True)
 
     def done(self, trigger: Trigger, verdict: Verdict) -> None:

@@ -1,0 +1,135 @@
+"""The ways in and out of a gateway, through a whole agent: what the line says comes in, and what is judged goes out."""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_protocol.mqtt import MqttLink
+from tests.edge_agent.inference.small_bundles import npy
+from tests.edge_agent.outputs.receiver import Receiver
+from tests.edge_agent.sources.streams import write_video
+from tests.edge_protocol.brokers import EmbeddedBroker
+from tests.gateways import Gateway, until, window
+
+PUSH_TOML = """\
+[gateway]
+id = "{name}"
+
+[[sources]]
+kind = "push"
+name = "cell"
+port = 0
+
+[[triggers]]
+kind = "source"
+name = "sent"
+source = "cell"
+poll_s = 0.005
+
+[[pipelines]]
+name = "{pipeline}"
+bundle = "{bundle}"
+source = "cell"
+trigger = "sent"
+outputs = ["mes"]
+"""
+MES_TOML = """
+[[outputs]]
+kind = "http"
+name = "mes"
+url = "http://127.0.0.1:{port}/verdicts"
+backoff_s = 0.05
+give_up_s = 20
+"""
+BELT_TOML = """\
+[gateway]
+id = "{name}"
+
+[[sources]]
+kind = "video"
+name = "film"
+path = "film.avi"
+
+[[triggers]]
+kind = "mqtt"
+name = "belt"
+broker = "mqtt://127.0.0.1:PORT"
+topic = "line/4/part"
+
+[[pipelines]]
+name = "{pipeline}"
+bundle = "{bundle}"
+source = "film"
+trigger = "belt"
+outputs = ["journal"]
+
+[[outputs]]
+kind = "file"
+name = "journal"
+path = "verdicts.jsonl"
+"""
+
+
+@pytest.fixture
+def mes() -> Iterator[Receiver]:
+    """Who is told by HTTP."""
+    receiver = Receiver()
+    yield receiver
+    receiver.break_down()
+
+
+def post(port: int, body: bytes, part: str) -> dict[str, Any]:
+    """Send a part and wait for its verdict."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        headers = {"Content-Type": "application/x-npy", "Lineside-Part": part}
+        connection.request("POST", "/parts?wait=30000", body, headers)
+        answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        return answer
+    finally:
+        connection.close()
+
+
+def test_a_part_that_is_sent_is_judged_answered_told_and_recorded(tmp_path: Path, mes: Receiver) -> None:
+    """One number and one verdict: for the sender, for the webhook though it was away at first, and on record."""
+    mes.answers = [(503, {})]
+    gateway = Gateway(tmp_path, toml=PUSH_TOML, more=MES_TOML.format(port=mes.port))
+    with gateway.inside() as agent:
+        source = agent._stations[0]._sources["cell"]
+        answers = [post(source.port, npy(window(n)), f"P{n}") for n in range(4)]  # type: ignore[attr-defined]
+        until("the webhook", lambda: len(mes.told) == 5)
+
+    told = [(each["trigger"], each["part"], each["verdict"]) for each in mes.told]
+    assert told[1:] == [(each["trigger"], each["part"], each["verdict"]) for each in answers]
+    assert told[0] == told[1]
+    assert [(n, verdict) for n, verdict, _ in gateway.verdicts()] == [(n, verdict) for n, _, verdict in told[1:]]
+    assert {account.stream: account.produced for account in gateway.made()}["outcomes"] == 4
+
+
+def test_what_the_line_announces_is_judged_under_its_name(tmp_path: Path) -> None:
+    """Each message is one part, with the names that the line gave it, in the record and in what is told."""
+    (tmp_path / "broker").mkdir()
+    broker = EmbeddedBroker(tmp_path / "broker")
+    url, connected = f"mqtt://127.0.0.1:{broker.ports['5']}", threading.Event()
+    controller = MqttLink(url, "controller")
+    controller.start(lambda _topic, _payload: None, connected.set)
+    gateway = Gateway(tmp_path / "g", toml=BELT_TOML.replace("PORT", str(broker.ports["5"])), bundle="small-image")
+    write_video(gateway.folder / "film.avi", 8)
+    assert connected.wait(30)
+
+    with gateway.inside() as agent:
+        ticker = agent._stations[0]._ticker
+        until("the trigger's link", lambda: (link := ticker._link) is not None and link.connected)  # type: ignore[attr-defined]
+        for n in range(3):
+            assert controller.publish("line/4/part", json.dumps({"part": f"P{n}", "lot": "L9", "number": n}).encode())
+        until("three verdicts", lambda: len(gateway.journal()) == 3)
+    controller.close()
+    broker.close()
+
+    assert [(each["part"], each["lot"]) for each in gateway.journal()] == [(f"P{n}", "L9") for n in range(3)]
+    assert len(gateway.verdicts()) == 3
