@@ -60,7 +60,10 @@ def check(folder: Path, *, finish: bool, as_json: bool) -> None:
     left = _with_factory(_open, folder)
     if finish and not left:
         digest = _with_factory(_finish, folder)
-        click.echo(f"{folder} is a bundle, {digest[:12]}. What comes next: cloud-hub publish {folder} --key FILE")
+        if as_json:
+            show_json({"folder": str(folder), "digest": digest})
+        else:
+            click.echo(f"{folder} is a bundle, {digest[:12]}. What comes next: cloud-hub publish {folder} --key FILE")
         return
     if as_json:
         show_json([{"field": where, "fill in": what} for where, what in left])

