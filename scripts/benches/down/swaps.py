@@ -88,8 +88,8 @@ class Line:
         self.verdicts.append((judgement.trigger.n, judgement.context.digest.hex(), perf_counter()))
 
 
-def measure(folder: Path) -> dict[str, float]:
-    """The figures of `SWAPS` changes.
+def measure(folder: Path, count: int = SWAPS) -> dict[str, float]:
+    """The figures of `count` changes.
 
     Raises:
         BenchError: a model does not load, or the line stands still.
@@ -100,7 +100,7 @@ def measure(folder: Path) -> dict[str, float]:
     line = Line(Model.load(slots[0], cache=cache), list(supplies.frames(folder, 4)))
     line.start()
     try:
-        for n in range(1, SWAPS + 1):
+        for n in range(1, count + 1):
             model = _loaded(slots[n % 2], cache)
             line.pipeline.swap(model)
             _wait(lambda digest=model.digest: line.judged_by(digest) >= LEAST_BETWEEN)  # type: ignore[misc]
@@ -117,6 +117,7 @@ def measure(folder: Path) -> dict[str, float]:
         "swap_lost": float(sum(n not in given for n in range(1, line.taken + 1))),
         "swap_duplicated": float(sum(times > 1 for times in given.values())),
         "swap_gap_ms_p50": statistics.median(gaps),
+        "swap_gap_frames_p99": float(np.percentile(gaps, 99)) * RATE_HZ / 1000,
     }
 
 

@@ -1,4 +1,4 @@
-"""What integers are worth on this processor: the backbone in single precision against its int8 variant, in turns."""
+"""What integers are worth on this processor: the backbone in single precision against itself in integers, in turns."""
 
 import statistics
 from collections.abc import Callable
@@ -7,12 +7,14 @@ from time import perf_counter
 import numpy as np
 import onnx
 
+from cloud_hub.factory.quantize import quantize
 from edge_agent.inference.engine import Engine
 from scripts.benches import pairs
 from scripts.benches.ground import supplies
 from scripts.benches.ground.supplies import say
 
 RUNS = 10
+CALIBRATION = 8
 SLICES = 21
 FLOAT = "fp32"
 HEAD = "head_"
@@ -20,14 +22,17 @@ HEAD = "head_"
 
 
 def measure() -> dict[str, float]:
-    """The figure of the arithmetic; 1 where this processor gets no int8 variant."""
+    """The figure of the arithmetic, every node in integers; 1 where this processor gets no int8 variant."""
     manifest, variant = supplies.chosen_variant(supplies.SURFACE)
     folder = supplies.BUNDLES / supplies.SURFACE
     side = (1, 3, manifest.input.height, manifest.input.width)  # type: ignore[union-attr]  # it is a picture's
-    tensors = {manifest.input.tensor: np.random.default_rng(1).standard_normal(side, np.float32)}
+    noise = list(np.random.default_rng(1).standard_normal((CALIBRATION, *side), np.float32))
+    tensors = {manifest.input.tensor: noise[0]}
+    floats = backbone((folder / manifest.variant(FLOAT).file).read_bytes())
+    models = {FLOAT: floats, variant: quantize(floats, manifest.input.tensor, noise).get(variant, floats)}
     rates = {}
-    for name in (FLOAT, variant):
-        engine = Engine(backbone((folder / manifest.variant(name).file).read_bytes()))
+    for name, model in models.items():
+        engine = Engine(model)
         engine.warm_up(tensors)
         rates[name] = _rate(engine, tensors)
     found = pairs.ratios(rates[variant], rates[FLOAT], SLICES)

@@ -5,13 +5,19 @@ part is there as soon as the line takes it.
 """
 
 import json
+import re
 import shutil
 import threading
+import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter, sleep
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from edge_agent import config, settings
 from edge_agent.agent import Agent
@@ -21,11 +27,14 @@ from edge_protocol.codes import Verdict
 from scripts.benches.failure import BenchError
 from scripts.benches.ground.supplies import Picture
 
+Datum: TypeAlias = Picture | bytes | npt.NDArray[np.float64]
+
 START_S = 30.0
 LEAST_FRAMES = 12
 """Of a slice, however slow the machine: more than are under way at once."""
 
 _LOOK_S = 0.001
+_STAGE = re.compile(r'^lineside_stage_seconds_sum\{[^}]*stage="(\w+)"[^}]*\} (\S+)$', re.MULTILINE)
 _TOML = """\
 [gateway]
 id = "bench"
@@ -57,8 +66,9 @@ outputs = ["journal"]
 class Frames:
     """A source that hands out the same data in turn while it flows, and notes when each part had its verdict."""
 
-    def __init__(self, data: Sequence[Picture | bytes]) -> None:
+    def __init__(self, data: Sequence[Datum], channel: str = "image") -> None:
         self._data = cycle(data)
+        self._channel = channel
         self.flows = False
         self.taken = 0
         self.done_s: list[float] = []
@@ -74,7 +84,7 @@ class Frames:
     def grab(self, trigger: Trigger) -> Sample:
         """The next frame."""
         self.taken += 1
-        return Sample({"image": Channel(next(self._data), trigger.mono_us)}, part=f"P{trigger.n:06d}")
+        return Sample({self._channel: Channel(next(self._data), trigger.mono_us)}, part=f"P{trigger.n:06d}")
 
     def done(self, trigger: Trigger, verdict: Verdict) -> None:  # noqa: ARG002 (the seam's signature)
         """The line has been told."""
@@ -88,12 +98,13 @@ class Frames:
 class Line:
     """One model at work in a folder. Make it, ask for `parts_per_s` as often as wanted, `close` it."""
 
-    def __init__(self, folder: Path, bundle: Path, data: Sequence[Picture | bytes]) -> None:
+    def __init__(self, folder: Path, bundle: Path, data: Sequence[Datum], channel: str = "image") -> None:
         self._folder = folder
         folder.mkdir(parents=True)
         shutil.copytree(bundle, folder / "data" / "bundles" / "surface")
         (folder / "gateway.toml").write_text(_TOML)
-        self.frames = Frames(data)
+        self.frames = Frames(data, channel)
+        self._data = folder / "data"
         agent = self._make(config.load(folder / "gateway.toml"))
         self._stop, ready = threading.Event(), threading.Event()
         self._thread = ThreadPoolExecutor(1)
@@ -127,6 +138,13 @@ class Line:
             sleep(_LOOK_S)
         at_s = [each for each in frames.done_s if each <= end_s]
         return (len(at_s) - 1) / (at_s[-1] - at_s[0])
+
+    def stage_s(self) -> dict[str, float]:
+        """Seconds that its parts spent in each stage so far, as its own metrics tell."""
+        address = json.loads((self._data / "serving.json").read_text())
+        with urllib.request.urlopen(f"http://{address['host']}:{address['port']}/metrics") as answer:
+            told = answer.read().decode()
+        return {stage: float(value) for stage, value in _STAGE.findall(told)}
 
     def close(self) -> None:
         """End the agent in order. May be called twice."""

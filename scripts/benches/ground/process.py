@@ -39,11 +39,16 @@ def measure(folder: Path) -> dict[str, float]:
             gateway.put()
             gateway.wait_for(gateway.verdicts() + 2)
             idle_pct = _idle_pct(gateway)
-            rss_mb = _busy_mb(gateway)
+            rss_mb, busy_pct = _busy(gateway)
             gateway.stop()
     finally:
         gateway.stop()
-    return {"cold_start_s": cold_start_s, "cpu_idle_pct": idle_pct, "rss_mb_two_models": rss_mb}
+    return {
+        "cold_start_s": cold_start_s,
+        "cpu_idle_pct": idle_pct,
+        "cpu_20hz_pct": busy_pct,
+        "rss_mb_two_models": rss_mb,
+    }
 
 
 def _cold_start_s(gateway: Gateway) -> float:
@@ -71,14 +76,15 @@ def _idle_pct(gateway: Gateway) -> float:
     return 100 * share
 
 
-def _busy_mb(gateway: Gateway) -> float:
+def _busy(gateway: Gateway) -> tuple[float, float]:
+    """Its memory in MB and per cent of a core while parts come."""
     before_s, start_s, before = _spent_s(gateway.pid), monotonic(), gateway.verdicts()
     gateway.feed(BUSY_S)
     share = (_spent_s(gateway.pid) - before_s) / (monotonic() - start_s)
     rss_mb, peak_mb = (kilobytes(gateway.pid, field) / 1024 for field in ("VmRSS", "VmHWM"))
     judged = gateway.verdicts() - before
     say(f"busy it holds {rss_mb:.0f} MB (at most {peak_mb:.0f}), {share:.0%} of a core, {judged} verdicts")
-    return rss_mb
+    return rss_mb, 100 * share
 
 
 def _spent_s(pid: int) -> float:

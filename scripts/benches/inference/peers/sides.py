@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scripts.benches import environment
 from scripts.benches.failure import BenchError
 from scripts.benches.ground import supplies
-from scripts.benches.inference.peers import environment
 
 START_S = 60
 STOP_S = 20

@@ -3,12 +3,12 @@
 import subprocess
 import sys
 import venv
+from importlib.metadata import version
 from pathlib import Path
 
 from scripts.benches.failure import BenchError
-from scripts.benches.ground.supplies import WORK, say
 
-FOLDER = WORK / "peers"
+FOLDER = Path(__file__).parents[2] / ".lineside" / "peers"
 
 ONNXRUNTIME = "onnxruntime"
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -33,7 +33,7 @@ def python(peer: str) -> Path:
     made = folder / _MADE
     if made.is_file() and made.read_text().split() == wanted:
         return program
-    say(f"making the environment of {peer}: pip install {' '.join(wanted)}")
+    print(f"  making the environment of {peer}: pip install {' '.join(wanted)}", file=sys.stderr, flush=True)
     venv.create(folder, with_pip=True, clear=True)
     command: list[str | Path] = [program, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -47,8 +47,6 @@ def python(peer: str) -> Path:
 def _pinned(package: str) -> str:
     if package != ONNXRUNTIME:
         return package
-    from importlib.metadata import version
-
     return f"{ONNXRUNTIME}=={version(ONNXRUNTIME)}"
 
 

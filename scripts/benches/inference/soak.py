@@ -1,0 +1,64 @@
+"""Whether a line that runs for days grows: eight hours of windows and some thousand pictures, as fast as they go.
+
+One process judges, counts and records, without a hub, so its buffer fills and is shed under its quota as it goes on.
+"""
+
+import statistics
+from collections.abc import Sequence
+from itertools import combinations, pairwise
+from pathlib import Path
+
+from edge_agent.serving.metrics import rss_bytes
+from scripts.benches import pairs
+from scripts.benches.ground import supplies
+from scripts.benches.ground.line import Datum, Line
+from scripts.benches.ground.supplies import say
+
+FIGURES = {
+    "rss_slope_kb_per_1000_parts": "growth of resident memory over 8 h of windows and of pictures, kB (0 within noise)",
+}
+
+HOURS = 8
+WINDOW_HZ = 10
+PICTURES = 20_000
+LOOKS = 60
+WARM = 0.25
+"""Share of the parts that go before: caches fill, the allocator finds its size."""
+
+SLICE_S = 1.0
+
+
+def measure(folder: Path, windows: int = HOURS * 3600 * WINDOW_HZ, pictures: int = PICTURES) -> dict[str, float]:
+    """The larger of both slopes. Half of an hour's pictures take five minutes; windows cost next to nothing.
+
+    Raises:
+        BenchError: the line stops.
+    """
+    frames = list(supplies.frames(folder, 4))
+    slopes = [
+        _slope(folder / "windows", supplies.ENGINE, supplies.windows(), "signal", windows),
+        _slope(folder / "pictures", supplies.SURFACE, frames, "image", pictures),
+    ]
+    return {"rss_slope_kb_per_1000_parts": max(slopes, key=abs)}
+
+
+def _slope(folder: Path, bundle: str, data: Sequence[Datum], channel: str, parts: int) -> float:
+    line = Line(folder, supplies.BUNDLES / bundle, data, channel)
+    looks: list[tuple[int, float]] = []
+    try:
+        while line.frames.taken < parts:
+            line.parts_per_s(SLICE_S)
+            line.frames.verdicts.clear()
+            looks.append((line.frames.taken, rss_bytes() / 1024))
+    finally:
+        line.close()
+    warm = [look for look in looks if look[0] >= WARM * parts]
+    chosen = warm[:: max(1, len(warm) // LOOKS)]
+    found = [1000 * (b - a) / (m - n) for (n, a), (m, b) in combinations(chosen, 2)]
+    slope = statistics.median(found)
+    low, high = pairs.interval([1000 * (b - a) / (m - n) for (n, a), (m, b) in pairwise(chosen)])
+    say(
+        f"{bundle}, {looks[-1][0]:,} parts: {slope:+.2f} kB per 1,000 parts (steps {low:+.1f} to {high:+.1f}), "
+        f"{looks[0][1] / 1024:.0f} MB at first, {chosen[0][1] / 1024:.0f} warm, {looks[-1][1] / 1024:.0f} at the end"
+    )
+    return slope
