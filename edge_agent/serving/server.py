@@ -3,7 +3,6 @@
 Wider than loopback only with a token. Knows what a request is, not what is asked.
 """
 
-import ipaddress
 import logging
 import os
 import select
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from edge_agent.errors import ConfigError
 from edge_agent.serving.connection import Budget, Connection, Site
-from edge_agent.serving.token import Guarded, read_token
+from edge_agent.serving.door import Guarded, Local, is_loopback, read_token
 
 MAX_CONNECTIONS = 24
 """More than that: who has been silent longest has to go."""
@@ -28,14 +27,6 @@ _SOCKET_MODE = 0o660
 _MAX_PATH = 107
 
 log = logging.getLogger(__name__)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is of this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Server:
@@ -77,7 +68,7 @@ class Server:
 
     def start(self, site: Site) -> None:
         """Begin to answer."""
-        guarded = Guarded(site, self._token) if self._token else site
+        guarded = Guarded(site, self._token) if self._token else Local(site)
         self._thread = threading.Thread(target=self._accept, args=([guarded, site],), name="serving", daemon=True)
         self._thread.start()
 

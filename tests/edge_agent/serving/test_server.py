@@ -17,7 +17,7 @@ from edge_agent.serving.server import MAX_CONNECTIONS, Server
 from edge_agent.serving.site import SMALL_BYTES, Answers, Site
 
 TOKEN = "0123456789abcdef"
-EXPECTANT = b"GET /status HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+EXPECTANT = b"GET /status HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
 
 
 class Agent:
@@ -144,9 +144,11 @@ def test_an_answer_that_fails_ends_nothing(server: Server, agent: Agent, caplog:
 
 def test_a_connection_serves_many_questions(server: Server) -> None:
     """Requests that come at once are answered one after the other, the last one ends it."""
-    one = b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n"
+    one = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
-    answers = say(server, one + b"\r\n" + one + one.replace(b"Host: a", b"Host: a\r\nConnection: close") + one)
+    answers = say(
+        server, one + b"\r\n" + one + one.replace(b"Host: localhost", b"Host: localhost\r\nConnection: close") + one
+    )
 
     assert answers.count(b"HTTP/1.1 200 OK\r\n") == 3
     assert answers.count(b'{"gateway":"press-1"}') == 3
@@ -154,8 +156,8 @@ def test_a_connection_serves_many_questions(server: Server) -> None:
 
 def test_a_body_is_read_to_its_end_and_no_further(server: Server) -> None:
     """What stands in a body is never taken for a request."""
-    inner = b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n"
-    outer = b"GET /health/live HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(inner)
+    inner = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    outer = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(inner)
 
     answers = say(server, outer + inner)
 
@@ -185,7 +187,7 @@ def test_who_waits_to_be_told_sends_its_body_then(server: Server) -> None:
 
 def test_a_body_that_ends_early_is_told(server: Server) -> None:
     """Half a body is no question."""
-    answer = say(server, b"GET /status HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+    answer = say(server, b"GET /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc")
 
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"3 of 9 bytes" in answer
@@ -195,7 +197,7 @@ def test_bodies_together_have_a_limit(monkeypatch: pytest.MonkeyPatch, serve: Ca
     """Where the memory for bodies is taken, the next one is told to come back."""
     monkeypatch.setattr("edge_agent.serving.server.BODIES_BYTES", 10)
 
-    answer = say(serve(), b"GET /status HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n" + bytes(11))
+    answer = say(serve(), b"GET /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\n" + bytes(11))
 
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 1" in answer
@@ -231,7 +233,7 @@ def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch, 
         socket.create_connection(("127.0.0.1", server.port), timeout=10) as one,
         socket.create_connection(("127.0.0.1", server.port), timeout=10) as other,
     ):
-        one.sendall(b"GET /status HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+        one.sendall(b"GET /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc")
         other.sendall(b"GET /status HTT")
         told = one.recv(1000), other.recv(1000)
 
@@ -328,6 +330,25 @@ def test_who_does_not_say_the_token_is_answered_nothing(serve: Callable[..., Ser
     assert [told("/status", said) for said in ("", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN)] == [401] * 5
     assert [told(path, "") for path in ("/metrics", "/v2/health/ready", "/nothing")] == [401] * 3
     assert [told(path, "") for path in ("/health/live", "/v2/health/live")] == [200] * 2
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", 200),
+        ("localhost:8080", 200),
+        ("LOCALHOST", 200),
+        ("[::1]", 200),
+        ("[::1]:80", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example:80", 403),
+        ("192.0.2.1", 403),
+        ("", 403),
+    ],
+)
+def test_a_name_that_only_means_this_machine_is_refused(server: Server, host: str, expected: int) -> None:
+    """A page in a browser that made its own name point here reads nothing."""
+    assert ask(server, "/status", headers={"Host": host})[0] == expected
 
 
 @pytest.mark.parametrize("content", [None, "", "short", "zwölf Zeichen und noch mehr"])

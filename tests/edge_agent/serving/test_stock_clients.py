@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts.benches import environment
 from scripts.benches.failure import BenchError
-from scripts.benches.inference.peers import environment
 from tests.edge_agent.inference.small_bundles import SIDE, png
 from tests.edge_agent.serving.lines import Line
 

@@ -1,6 +1,7 @@
-"""The secret that opens the server to other machines: who does not say it is answered nothing."""
+"""Who may ask: by loopback who is on this machine, by a wider address who says the token. All others hear nothing."""
 
 import hmac
+import ipaddress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -13,6 +14,14 @@ MIN_BYTES = 16
 
 ALIVE = frozenset(("/health/live", "/v2/health/live"))
 """What may be asked without: who restarts a process need not know a secret."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is of this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def read_token(path: Path) -> bytes:
@@ -57,3 +66,26 @@ class Guarded:
             headers = (("WWW-Authenticate", "Bearer"),)
             hint = "send Authorization: Bearer with what stands in [serving] token_file"
             raise Refusal(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong", hint, headers=headers)
+
+
+class Local:
+    """A site that answers to who asked for this very machine.
+
+    A page in a browser here can make a name of its own mean 127.0.0.1, and would then read what it says.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def room(self, head: Head) -> int:
+        """As the site says. Raises Refusal: 403."""
+        named = head.fields.get("host", "localhost")
+        name = named if named.endswith("]") else named.rpartition(":")[0] or named
+        if not is_loopback(name.strip("[]").lower()):
+            hint = "ask for 127.0.0.1 or localhost, or set [serving] token_file"
+            raise Refusal(HTTPStatus.FORBIDDEN, f"this is not {named[:80]}", hint)
+        return self._site.room(head)
+
+    def reply(self, head: Head, body: memoryview) -> Reply:
+        """As the site says; asked only where there was room."""
+        return self._site.reply(head, body)
