@@ -83,6 +83,19 @@ def change(contract: DetectionOutput, **changes: object) -> DetectionOutput:
     return DetectionOutput(**{name: getattr(contract, name) for name in contract.__struct_fields__} | changes)
 
 
+def test_min_score_is_a_score_and_no_logit() -> None:
+    """What the graph leaves out is done before a score is compared."""
+    logits = np.array([[[-1.0], [-1.2], [0.0]]])
+    contract = DetectionOutput(
+        classes=("person",), boxes="boxes", scores="scores", form="split", activation="sigmoid", min_score=0.25
+    )
+    boxes = np.array([[(0, 0, 9, 9), (20, 0, 29, 9), (40, 0, 49, 9)]])
+
+    found = seen_by(contract, {"boxes": boxes, "scores": logits})
+
+    assert [d.score for d in found.detections] == [0.5, pytest.approx(1 / (1 + np.e))]
+
+
 def test_one_box_may_be_two_things() -> None:
     """Each class that reaches min_score counts: a rider does not hide the person that a zone asks for."""
     scores = np.array([[[0.5, 0.75, 0.0]]])
@@ -148,11 +161,11 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.floats(0.05, 0.95), st.integers(1, 20))
+@given(st.integers(0, 2**32 - 1), st.integers(0, 200), st.floats(0.05, 0.95), st.integers(1, 90))
 def test_suppression_is_the_greedy_one(seed: int, count: int, iou: float, limit: int) -> None:
     """For any boxes exactly those stay that a plain loop keeps."""
     rng = np.random.default_rng(seed)
-    corners = rng.integers(0, 40, (count, 2))
+    corners = rng.integers(0, 80, (count, 2))
     boxes = np.hstack((corners, corners + rng.integers(1, 24, (count, 2)))).astype(float)
     found = Candidates(boxes, np.sort(rng.random(count))[::-1], rng.integers(0, 3, count))
 
