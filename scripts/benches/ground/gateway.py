@@ -71,6 +71,7 @@ bundle = "surface-anomaly"
 source = "camera"
 trigger = "parts"
 outputs = ["journal"]
+guard = { blur_share = 0 }     # small pictures enlarged: less sharp than those the model was taught on
 
 [[pipelines]]
 name = "engine"

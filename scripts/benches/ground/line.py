@@ -60,6 +60,7 @@ bundle = "surface"
 source = "camera"
 trigger = "belt"
 outputs = ["journal"]
+guard = { blur_share = 0 }     # small pictures enlarged: less sharp than those the model was taught on
 """
 
 
