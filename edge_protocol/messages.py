@@ -349,13 +349,17 @@ class ExplainedFeature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
 
 class Explanation(Record, frozen=True, kw_only=True, tag="explanation"):
-    """Why a verdict is what it is, in numbers: what was seen where, and which features stand out most."""
+    """Why a verdict is what it is, in numbers: what was seen where, and which features stand out most.
+
+    `zones` are those whose rule is broken, also where nothing was seen that should have been.
+    """
 
     epoch: Natural
     trigger: Natural
     pipeline: Text
     label: Text = ""
     score: Finite | None = None
+    zones: Annotated[tuple[Text, ...], Meta(max_length=MAX_EXPLAINED)] = ()
     detections: Annotated[tuple[ExplainedDetection, ...], Meta(max_length=MAX_EXPLAINED)] = ()
     regions: Annotated[tuple[ExplainedRegion, ...], Meta(max_length=MAX_EXPLAINED)] = ()
     reasons: Annotated[tuple[ExplainedFeature, ...], Meta(max_length=MAX_EXPLAINED)] = ()

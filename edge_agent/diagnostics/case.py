@@ -15,11 +15,12 @@ from edge_agent.diagnostics.reasons import Teller
 from edge_agent.errors import InferenceError
 from edge_agent.inference import overlay
 from edge_agent.inference.picture import check_picture, read_picture
+from edge_agent.inference.vibration.severity import zone
 from edge_agent.judgement import Detection, Judgement, Prediction, Region
 from edge_agent.sample import Sample
 from edge_protocol.bundle import ImageInput, InputContract, Manifest, OperatingPoint, WindowInput
 from edge_protocol.counters import Reference
-from edge_protocol.features import feature_names
+from edge_protocol.features import VELOCITY, feature_names
 from edge_protocol.messages import (
     MAX_EXPLAINED,
     ExplainedDetection,
@@ -63,6 +64,7 @@ class Case:
             part=judgement.trigger.part,
             value=prediction.value,
             unit=prediction.unit,
+            severity=self._severity(prediction),
             until_us=judgement.trigger.at_us + keep_us if keep_us else 0,
             explanation=self._explanation(judgement, prediction),
         )
@@ -82,6 +84,15 @@ class Case:
             return b"", str(error)
         return overlay.draw_overlay(picture, prediction, self._contract, self._point), ""
 
+    def _severity(self, prediction: Prediction) -> str:
+        """The zone of vibration severity, where the contract has limits."""
+        window = self._manifest.input
+        if not isinstance(window, WindowInput) or window.vibration is None or window.vibration.zones is None:
+            return ""
+        if self._teller is None or (velocity := self._teller.value(VELOCITY, prediction.features)) is None:
+            return ""
+        return zone(velocity, window.vibration.zones)
+
     def _explanation(self, judgement: Judgement, prediction: Prediction) -> Explanation:
         reasons: tuple[ExplainedFeature, ...] = ()
         if self._teller is not None:
@@ -92,6 +103,7 @@ class Case:
             pipeline=judgement.pipeline,
             label=prediction.label,
             score=judgement.score,
+            zones=tuple(each.zone for each in prediction.breaks if each.score >= self._point.accept)[:MAX_EXPLAINED],
             detections=_detections(prediction.detections),
             regions=_regions(prediction.regions),
             reasons=reasons,

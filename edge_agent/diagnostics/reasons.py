@@ -89,6 +89,12 @@ class Teller:
             for name in first
         )
 
+    def value(self, name: str, features: npt.NDArray[np.float32] | None) -> float | None:
+        """A feature in its own unit."""
+        if name not in self._names or not (scaled := self._row(features)).size:
+            return None
+        return float((scaled * self._std + self._mean)[self._names.index(name)])
+
     def _row(self, values: npt.NDArray[np.float32] | None) -> Floats:
         """One value per name; nothing where there is none, or another number of them."""
         if values is None or values.size != len(self._names):

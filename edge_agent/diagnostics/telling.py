@@ -47,6 +47,8 @@ def _details(exhibit: Exhibit) -> Iterator[str]:
         yield f"thresholds are those of the operating point {exhibit.operating_point[:12]}, not the bundle's own"
     if found.label:
         yield f"most likely {found.label}"
+    if found.zones:
+        yield f"breaks the rule of {', '.join(found.zones)}"
     if exhibit.value is not None:
         yield f"value {exhibit.value:.4g} {exhibit.unit}".rstrip()
     if exhibit.severity:

@@ -32,7 +32,7 @@ RECORDS: dict[str, m.AnyRecord] = {
     ),
     "metrics": m.Metrics(values={"rss_mb": 81.5, "queue_rows": 3.0}),
     "explanation": m.Explanation(
-        epoch=7, trigger=8, pipeline="yard", label="person", score=0.75,
+        epoch=7, trigger=8, pipeline="yard", label="person", score=0.75, zones=("tape",),
         detections=(m.ExplainedDetection(label="person", score=0.75, box=(1.0, 2.0, 30.5, 40.0), zones=("tape",)),),
         regions=(m.ExplainedRegion(area=12.5, peak=3.25, box=(1.0, 2.0, 3.0, 4.0), label="dent"),),
         reasons=(m.ExplainedFeature(name="kurtosis", value=7.5, percentile=99.0, part=0.5),),
