@@ -168,6 +168,7 @@ def _problems(tables: settings.Tables) -> Iterator[tuple[str, str]]:
         if wanted not in names:
             cure = f"add [[{target}]] with that name" + (f", or take one of {', '.join(names)}" if names else "")
             yield f"[[{section}]] {name!r}: there is no {target.removesuffix('s')} {wanted!r}", cure
+    yield from checks.door_problems(tables.serving, tables.sources)
     yield from checks.problems(tables.sources, tables.triggers, tables.pipelines, tables.outputs)
 
 

@@ -1,7 +1,6 @@
 """Who may ask: by loopback who is on this machine, by a wider address who says the token. All others hear nothing."""
 
 import hmac
-import ipaddress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -9,19 +8,12 @@ from edge_agent.errors import ConfigError
 from edge_agent.serving.connection import Site
 from edge_agent.serving.http import Head, Reply
 from edge_agent.serving.refusal import Refusal
+from edge_agent.settings.checks import is_loopback
 
 MIN_BYTES = 16
 
 ALIVE = frozenset(("/health/live", "/v2/health/live"))
 """What may be asked without: who restarts a process need not know a secret."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is of this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def read_token(path: Path) -> bytes:

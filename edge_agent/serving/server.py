@@ -14,7 +14,8 @@ from pathlib import Path
 
 from edge_agent.errors import ConfigError
 from edge_agent.serving.connection import Budget, Connection, Site
-from edge_agent.serving.door import Guarded, Local, is_loopback, read_token
+from edge_agent.serving.door import Guarded, Local, read_token
+from edge_agent.settings.checks import is_loopback
 
 MAX_CONNECTIONS = 24
 """More than that: who has been silent longest has to go."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from edge_agent.settings.gateway import Serving
 from edge_agent.settings.outputs import HttpOutput, MqttOutput, Output
 from edge_agent.settings.pipelines import Pipeline
 from edge_agent.settings.sources import CameraSource, MqttSource, PushSource, RecordedSource, Source
@@ -35,6 +36,16 @@ def problems(
     yield from _shared(sources, pipelines)
     yield from _transports(sources)
     yield from _ports(sources)
+
+
+def door_problems(table: Serving, sources: tuple[Source, ...]) -> Problems:
+    """What is wrong with where neighbours may ask."""
+    if not is_loopback(table.host) and table.token_file is None:
+        problem = f"[serving] host {table.host} is reached by other machines, and there is no token"
+        yield problem, "write one into a file and name it as `token_file`, or take 127.0.0.1"
+    for source in (source for source in sources if isinstance(source, PushSource) and source.port):
+        if source.port == table.port:
+            yield f"[[sources]] {source.name!r}: [serving] listens on port {table.port}", "give each a port of its own"
 
 
 def _shared(sources: tuple[Source, ...], pipelines: tuple[Pipeline, ...]) -> Problems:
@@ -95,13 +106,13 @@ def _payload(row: MqttSource) -> Problems:
 
 
 def _push(row: PushSource) -> Problems:
-    if not _is_loopback(row.host) and row.token_file is None:
+    if not is_loopback(row.host) and row.token_file is None:
         yield f"whoever reaches {row.host} could send parts", "write a token into a file and name it as `token_file`"
 
 
 def _token(row: HttpOutput) -> Problems:
     parts = urlsplit(row.url)
-    if row.token_file is not None and parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if row.token_file is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         yield "its token could be read on the way", "take an https:// URL"
     if row.ca_file is not None and parts.scheme == "http":
         yield "without TLS there is no certificate to check", "take an https:// URL, or leave `ca_file` out"
@@ -132,7 +143,8 @@ def _port(url: str) -> Problems:
         yield f"{url}: {error}", "a port is a number below 65536"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address is of this machine alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

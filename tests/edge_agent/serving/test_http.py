@@ -103,7 +103,7 @@ def test_a_request_says_where_it_goes() -> None:
     assert status(b"GET / HTTP/1.1") == 400
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.binary(max_size=300)
     | st.tuples(st.integers(0, len(GOOD)), st.binary(max_size=8)).map(

@@ -195,7 +195,7 @@ def is_answered_or_refused(parse: Callable[[], Question]) -> bool:
         return refusal.status == 400
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(body=st.binary(max_size=200), header=st.none() | st.integers(0, 300))
 def test_any_bytes_are_a_question_or_a_refusal(body: bytes, header: int | None) -> None:
     """No body does more than be refused with 400."""
@@ -209,7 +209,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(
     change=st.dictionaries(st.sampled_from(["name", "shape", "datatype", "parameters", "data"]), _JSON),
     outputs=_JSON,

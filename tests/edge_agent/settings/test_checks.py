@@ -68,6 +68,8 @@ WRONG = {
     "an authority without TLS": (mqtt('ca_file = "ca.pem"'), "without TLS there is no certificate"),
     "no such port of a broker": (mqtt("", broker="mqtt://h:99999"), "out of range"),
     "parts from anybody": (push('port = 1\nhost = "0.0.0.0"'), "whoever reaches 0.0.0.0 could send parts"),
+    "an open door": ('[serving]\nhost = "0.0.0.0"\n', "[serving] host 0.0.0.0 is reached by other machines"),
+    "the neighbours' port": ("[serving]\nport = 8100\n" + push("port = 8100"), "[serving] listens on port 8100"),
     "a body without end": (push("port = 1\nmax_mb = 1e6"), "<= 64"),
     "one port, two sources": (
         push("port = 8100") + push("port = 8100").replace("cell", "other"),
@@ -103,6 +105,8 @@ def test_what_cannot_be_meant_is_refused_with_a_cure(rows: str, problem: str, tm
         mqtt('payload = "float32"\nlength = 500'),
         mqtt('ca_file = "ca.pem"', broker="mqtts://h"),
         push('port = 0\nhost = "::1"'),
+        '[serving]\nhost = "0.0.0.0"\ntoken_file = "t"\n',
+        '[serving]\nhost = "::1"\nsocket = "ask.sock"\n' + push("port = 0"),
         push('port = 8100\nhost = "0.0.0.0"\ntoken_file = "t"'),
         webhook("http://127.0.0.1:8000/v", 'token_file = "t"'),
         webhook("https://mes.example/v?x=1", 'token_file = "t"\nca_file = "c"'),
