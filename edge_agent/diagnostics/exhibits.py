@@ -32,7 +32,7 @@ MAX_WAITING = 1000
 MAX_PICTURES_BYTES = 16 * 1024 * 1024
 """Of samples that wait to be drawn: two frames of 1080p as a camera gives them."""
 
-MAX_CASES = 8
+MAX_CASES = 32
 WINDOWS_SHARE = 4
 """One part in so many of the budget is the latest windows'."""
 

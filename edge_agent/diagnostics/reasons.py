@@ -63,9 +63,9 @@ class Teller:
         parts: npt.NDArray[np.float32] | None = None,
     ) -> tuple[ExplainedFeature, ...]:
         """The features and signals that stand out most. Where the model tells what each adds, the largest of those."""
-        values = {name: value for name, value in signals.items() if name != "score" and math.isfinite(value)}
         scaled = self._row(features)
-        values |= dict(zip(self._names, (scaled * self._std + self._mean).tolist(), strict=False))
+        found = {**signals, **dict(zip(self._names, (scaled * self._std + self._mean).tolist(), strict=False))}
+        values = {name: value for name, value in found.items() if name != "score" and math.isfinite(value)}
         known = np.array([values.get(name, math.nan) for name in self._ranks.names])
         percentiles = dict(zip(self._ranks.names, self._ranks.of(known).tolist(), strict=True))
         added = dict(zip(self._names, self._row(parts).tolist(), strict=False))
