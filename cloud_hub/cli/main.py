@@ -18,6 +18,7 @@ VERBS = {
     "fleet": "every gateway: models, verdict rates, the account, last seen",
     "init": "make a hub in a new folder",
     "keys": "who may sign updates: make, delegate, revoke, rotate, show",
+    "operating-point": "thresholds that take the place of a bundle's own: publish, assign, show",
     "publish": "check a bundle, sign it and hand it to a hub that runs",
     "rollout": "bring a release to gateways wave by wave; explain why one has it or not",
     "serve": "run the hub: broker, receiver and pages",
@@ -37,7 +38,7 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"cloud_hub.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"cloud_hub.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

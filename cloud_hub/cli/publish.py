@@ -32,8 +32,8 @@ def command(
     reason: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Publish; the same bundle again changes nothing."""
-    key = _key(key_file)
-    desk = _desk(folder, url, token_file)
+    key = read_key(key_file)
+    desk = open_desk(folder, url, token_file)
     try:
         asked = Request(source, key, floor, place.actor(actor, reason).name, reason)
         outcome = publish(desk, asked, SystemClock().wall_us())
@@ -51,7 +51,12 @@ def command(
         click.echo(f"{what} is published already; nothing was changed.")
 
 
-def _desk(folder: Path, url: str, token_file: Path | None) -> Desk:
+def open_desk(folder: Path, url: str, token_file: Path | None) -> Desk:
+    """The desk of the hub at `url`, or of the one whose folder is on this machine.
+
+    Raises:
+        ConfigError: it does not run, or there is no token.
+    """
     if url:
         if token_file is None:
             message = "--url needs --token-file"
@@ -66,7 +71,12 @@ def _desk(folder: Path, url: str, token_file: Path | None) -> Desk:
     return Desk.open(web, tokens.read(token_file or settings.folder / TOKEN))
 
 
-def _key(path: Path) -> PrivateKey:
+def read_key(path: Path) -> PrivateKey:
+    """A publisher's key.
+
+    Raises:
+        ConfigError: the file holds none.
+    """
     try:
         return keys.load(path)
     except ConfigError as error:

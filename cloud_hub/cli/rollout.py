@@ -155,7 +155,7 @@ _verb("abort", "End it. Whoever has the release keeps it, unless --revert.")
 
 
 def _plan(target: Any, asked: dict[str, Any]) -> Plan:
-    labels = dict(_label(each) for each in asked["label"])
+    labels = dict(read_label(each) for each in asked["label"])
     return Plan(
         target=target,
         selection=Selection(
@@ -174,7 +174,12 @@ def _plan(target: Any, asked: dict[str, Any]) -> Plan:
     )  # fmt: skip
 
 
-def _label(text: str) -> tuple[str, str]:
+def read_label(text: str) -> tuple[str, str]:
+    """Name and value of a label as it is written.
+
+    Raises:
+        ConfigError: it is not name=value.
+    """
     name, equals, value = text.partition("=")
     if not equals or not name:
         message = f"--label {text!r} is not name=value"

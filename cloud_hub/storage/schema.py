@@ -231,6 +231,19 @@ assignments = Table(
 )  # fmt: skip
 """What each pipeline should run, as the director of its gateway says."""
 
+operating_points = Table(
+    "operating_points", metadata,
+    _key("sha256"), _tenant(), *(_text(name) for name in ("bundle", "digest", "name", "version", "publisher", "actor")),
+    _long("length", "0"), _long("added_us"),
+    UniqueConstraint("tenant", "bundle", "name", "version"),
+)  # fmt: skip
+"""Operating points that publishers have signed, each for the release of `digest`; the file lies in the object store."""
+
+point_assignments = Table(
+    "point_assignments", metadata, _key("gateway"), _key("pipeline"), _tenant(), _text("sha256"), _long("at_us")
+)
+"""Which of them each pipeline should judge by, as the director of its gateway says."""
+
 references = Table("drift_references", metadata, _key("digest"), _tenant(), Column("body", LargeBinary, nullable=False))
 """What good parts looked like, by the digest that panes name: small, and needed in every judgement."""
 

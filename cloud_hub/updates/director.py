@@ -14,12 +14,12 @@ from cloud_hub.access.audit import Actor, Entry
 from cloud_hub.errors import CatalogueError, TrustError
 from cloud_hub.storage.database import put
 from cloud_hub.storage.schema import assignments as table
-from cloud_hub.storage.schema import bundles, gateways
+from cloud_hub.storage.schema import bundles, gateways, operating_points, point_assignments
 from cloud_hub.updates import catalogue, repository, signing
 from cloud_hub.updates.catalogue import Release
 from cloud_hub.updates.repository import MODELS, ONLINE_DAYS, after, director_of
 from cloud_hub.updates.signing import SNAPSHOT, TARGETS, Listing, Stamp
-from edge_protocol import agreement
+from edge_protocol import agreement, points
 from edge_protocol.agreement import Directed, Target
 from edge_protocol.envelope import PrivateKey
 
@@ -115,6 +115,23 @@ def _targets(connection: Connection, gateway: str) -> tuple[Target, ...]:
         named = tuple(pipelines[path])
         directed = Directed(gateway=gateway, pipelines=named, rollout=row.rollout, models=models)
         targets[path] = Target(path, row.digest, row.length, msgspec.to_builtins(directed))
+    return *targets.values(), *_points(connection, gateway, models)
+
+
+def _points(connection: Connection, gateway: str, models: int) -> tuple[Target, ...]:
+    """One target for each operating point, for all pipelines that should judge by it."""
+    query = select(operating_points, point_assignments.c.pipeline).join(
+        point_assignments, point_assignments.c.sha256 == operating_points.c.sha256
+    )
+    rows = connection.execute(
+        query.where(point_assignments.c.gateway == gateway).order_by(point_assignments.c.pipeline)
+    ).all()
+    targets: dict[str, Target] = {}
+    for row in rows:
+        path = points.path_of(row.bundle, row.name, row.version)
+        named = tuple(each.pipeline for each in rows if each.sha256 == row.sha256)
+        directed = Directed(gateway=gateway, pipelines=named, kind=points.KIND, models=models)
+        targets[path] = Target(path, row.sha256, row.length, msgspec.to_builtins(directed))
     return tuple(targets.values())
 
 

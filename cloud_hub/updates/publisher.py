@@ -4,7 +4,9 @@ What the hub lacks is uploaded by digest; then the publisher's metadata with the
 the same again changes nothing.
 """
 
+import hashlib
 import mmap
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +20,12 @@ from cloud_hub.updates.desk import Desk
 from cloud_hub.updates.releases import MAX_FILE_BYTES, published
 from cloud_hub.updates.repository import DAY_US, OFF, OFF_HINT, PUBLISHER_DAYS, after
 from cloud_hub.updates.signing import ROOT, TARGETS, Delegation, Listing, Stamp
-from edge_protocol import agreement, bundle, counters
+from edge_protocol import agreement, bundle, counters, points
 from edge_protocol.agreement import Published, Target
-from edge_protocol.bundle import Manifest
+from edge_protocol.bundle import Manifest, OperatingPoint
 from edge_protocol.envelope import PrivateKey
 from edge_protocol.errors import DecodeError, ManifestError
+from edge_protocol.points import Point
 
 RENEW_DAYS = PUBLISHER_DAYS // 2
 """With less left, publishing the same again signs it anew."""
@@ -57,6 +60,33 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class PointRequest:
+    """An operating point that is to be published for a release of the hub, by whom and why."""
+
+    bundle: str
+    bundle_version: str
+    name: str
+    version: str
+    point: OperatingPoint
+    key: PrivateKey
+    actor: str = ""
+    reason: str = ""
+
+
+class PointOutcome(msgspec.Struct, frozen=True):
+    """What came of it. `changed` is false when the hub had it."""
+
+    bundle: str
+    digest: str
+    name: str
+    version: str
+    sha256: str
+    publisher: str
+    changed: bool
+    metadata_version: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Release:
     manifest: Manifest
     target: Target
@@ -74,7 +104,7 @@ def publish(desk: Desk, request: Request, now_us: int) -> Outcome:
     """
     release = _read(request)
     top, me, mine = _standing(desk.metadata(), request.key)
-    _check_allowed(release.manifest, top, me)
+    _check_allowed(release.manifest.name, top, me)
     _check_catalogue(desk.releases(), release)
     known = next((each for each in mine.targets if each.path == release.target.path), None)
     target = release.target if known is None else _check_floor_stays(known, release, request.floor)
@@ -90,6 +120,50 @@ def publish(desk: Desk, request: Request, now_us: int) -> Outcome:
     return Outcome(
         release.manifest.name, release.manifest.version, target.sha256, me.name, said.floor if said else "",
         changed, version, len(uploaded), sum(path.stat().st_size for path in uploaded),
+    )  # fmt: skip
+
+
+def publish_point(desk: Desk, request: PointRequest, now_us: int) -> PointOutcome:
+    """Publish an operating point.
+
+    Raises:
+        CatalogueError: it breaks a rule, the hub has another of this version, or not the release it is for.
+        TrustError: the key may not sign it, or updates are off.
+        HubAway: no hub answers.
+    """
+    wanted = (request.bundle, request.bundle_version)
+    release = next((each for each in desk.releases() if (each.name, each.version) == wanted), None)
+    if release is None:
+        message = f"{request.bundle} {request.bundle_version} is not at the hub"
+        raise CatalogueError(message, "publish that release first: cloud-hub publish DIR --key FILE")
+    point = Point(
+        schema=points.SCHEMA, bundle=request.bundle, digest=release.digest, name=request.name, version=request.version,
+        operating_point=request.point,
+    )  # fmt: skip
+    raw = points.canonical(point)
+    try:
+        points.parse(raw)
+    except DecodeError as error:
+        raise CatalogueError(str(error), "correct what stands there; nothing was changed") from error
+    top, me, mine = _standing(desk.metadata(), request.key)
+    _check_allowed(request.bundle, top, me)
+    path, sha256 = points.path_of(point.bundle, point.name, point.version), hashlib.sha256(raw).hexdigest()
+    known = next((each for each in mine.targets if each.path == path), None)
+    if known is not None and known.sha256 != sha256:
+        message = f"{point.name} {point.version} of {point.bundle} is published and says something else"
+        raise CatalogueError(message, "an operating point does not change: give the new one another version")
+    version = mine.stamp.version
+    if known is None:
+        with tempfile.TemporaryDirectory(prefix="lineside-") as folder:
+            (Path(folder) / sha256).write_bytes(raw)
+            desk.upload(sha256, Path(folder) / sha256)
+        custom = msgspec.to_builtins(Published(kind=points.KIND))
+        targets = (*mine.targets, Target(path, sha256, len(raw), custom))
+        stamp = Stamp(version + 1, after(now_us, PUBLISHER_DAYS))
+        signed = signing.make_listing(Listing(stamp, targets), "", request.key)
+        version = desk.hand_in(me.name, signed, request.actor, request.reason).version
+    return PointOutcome(
+        point.bundle, point.digest, point.name, point.version, sha256, me.name, known is None, version
     )  # fmt: skip
 
 
@@ -159,14 +233,14 @@ def _newest(files: dict[str, bytes], role: str) -> bytes | None:
     return files[f"{max(versions)}{suffix}"] if versions else None
 
 
-def _check_allowed(manifest: Manifest, top: Listing, me: Delegation) -> None:
-    allowed = top.publisher_of(manifest.name)
+def _check_allowed(name: str, top: Listing, me: Delegation) -> None:
+    allowed = top.publisher_of(name)
     if allowed == me.name:
         return
-    message = f"this key ({me.name}) may sign {' '.join(me.patterns)}, not {manifest.name!r}"
-    if allowed and me.allows(manifest.name):
-        message = f"{manifest.name!r} is signed by publisher {allowed}, which gateways ask before {me.name}"
-    raise TrustError(message, f"have it delegated: cloud-hub keys delegate NAME FILE.pub --paths {manifest.name}")
+    message = f"this key ({me.name}) may sign {' '.join(me.patterns)}, not {name!r}"
+    if allowed and me.allows(name):
+        message = f"{name!r} is signed by publisher {allowed}, which gateways ask before {me.name}"
+    raise TrustError(message, f"have it delegated: cloud-hub keys delegate NAME FILE.pub --paths {name}")
 
 
 def _check_catalogue(releases: Iterable[Release], release: _Release) -> None:

@@ -11,7 +11,7 @@ from cloud_hub.access import audit
 from cloud_hub.access.audit import Actor, Entry
 from cloud_hub.errors import CatalogueError, TrustError
 from cloud_hub.storage.objects import Objects
-from cloud_hub.updates import catalogue, repository, signing
+from cloud_hub.updates import catalogue, points, repository, signing
 from cloud_hub.updates.catalogue import Content, Release
 from cloud_hub.updates.repository import DAY_US, MODELS, PUBLISHER_DAYS
 from cloud_hub.updates.signing import TARGETS, Listing
@@ -53,10 +53,11 @@ def accept(
     if raw == before:
         return Accepted(name, listing.stamp.version)
     known = None if before is None else signing.open_listing(before)
-    added = [
-        _keep(connection, objects, name, target, actor, now_us)
-        for target in check(listing, known, signing.open_listing(top), name, now_us)
-    ]
+    new = check(listing, known, signing.open_listing(top), name, now_us)
+    added = [_keep(connection, objects, name, target, actor, now_us) for target in new if not points.is_point(target)]
+    # After the releases that they are made for.
+    for target in filter(points.is_point, new):
+        points.keep(connection, objects, name, target, actor=actor, now_us=now_us)
     repository.put(connection, MODELS, role, raw, now_us)
     repository.seal(connection, MODELS, signer, now_us)
     for release in added:
@@ -103,14 +104,20 @@ def published(target: Target) -> Published | None:
 
 
 def _check_target(target: Target, top: Listing, name: str) -> None:
+    version = ""
     try:
-        bundle_name, version = agreement.release_of(target.path)
+        if points.is_point(target):
+            bundle_name = points.check(target)
+        else:
+            bundle_name, version = agreement.release_of(target.path)
     except UpdateRefused as error:
         raise TrustError(str(error.detail), _AGAIN) from error
     allowed = top.publisher_of(bundle_name)
     if allowed != name:
         message = f"{name} may not sign {bundle_name!r}" + (f": that is {allowed}'s" if allowed else "")
         raise TrustError(message, f"have it delegated: cloud-hub keys delegate NAME FILE.pub --paths {bundle_name}")
+    if points.is_point(target):
+        return
     said = published(target)
     if said is None or not 0 < target.length <= MAX_MANIFEST_BYTES or len(target.sha256) != 64:
         message = f"what {name} says of {target.path} is not understood"

@@ -42,6 +42,7 @@ MAX_METADATA_BYTES = 2_000_000
 
 _PUBLISHER = "pub-"
 _MANIFEST = "/*/manifest.json"
+_POINT = "/operating-points/*/*.json"
 _DAMAGED = "restore the hub's database from its backup, or publish again"
 
 S = TypeVar("S", Root, Targets)
@@ -266,7 +267,7 @@ def _delegations(publishers: Sequence[Delegation]) -> Delegations:
     roles = {
         publisher_role(each.name): DelegatedRole(
             publisher_role(each.name), [_public(each.key).keyid], 1,
-            terminating=True, paths=[pattern + _MANIFEST for pattern in each.patterns],
+            terminating=True, paths=[pattern + path for pattern in each.patterns for path in (_MANIFEST, _POINT)],
         )
         for each in publishers
     }  # fmt: skip
@@ -274,7 +275,7 @@ def _delegations(publishers: Sequence[Delegation]) -> Delegations:
 
 
 def _delegation(role: DelegatedRole, keys: Mapping[str, Key]) -> Delegation:
-    patterns = tuple(path.removesuffix(_MANIFEST) for path in role.paths or ())
+    patterns = tuple(path.removesuffix(_MANIFEST) for path in role.paths or () if path.endswith(_MANIFEST))
     known = [keys[name] for name in role.keyids if name in keys]
     if len(known) != 1:
         message = f"the delegation to {role.name[:60]} does not name one key"

@@ -47,6 +47,14 @@ def candidates(connection: Connection, plan: Plan, manifest: Manifest, tenant: s
     ]
 
 
+def states_of(connection: Connection, chosen: Selection, tenant: str) -> list[tuple[str, GatewayState]]:
+    """The selected gateways that have ever said what they run, with what they say, by name."""
+    query = select(gateways).where(gateways.c.tenant == tenant).order_by(gateways.c.id)
+    names = [row.id for row in connection.execute(query) if _is_meant(row, chosen)]
+    told = running(connection, names)
+    return [(name, told[name]) for name in names if name in told]
+
+
 def unknown_names(connection: Connection, selection: Selection, tenant: str) -> list[str]:
     """The gateways that are named and not enrolled."""
     known = set(connection.execute(select(gateways.c.id).where(gateways.c.tenant == tenant)).scalars())
