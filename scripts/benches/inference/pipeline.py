@@ -30,6 +30,8 @@ FIGURES = {
 SLICES = 21
 SLICE_S = 0.5
 MIN_JUDGED = 0.99
+WAITING = {"queue", "record"}
+"""Stages in which a part waits for its turn, or for the commit of its batch."""
 
 
 def measure(folder: Path) -> dict[str, float]:
@@ -52,7 +54,7 @@ def measure(folder: Path) -> dict[str, float]:
     say(f"{statistics.median(parts):.0f} parts/s, {statistics.median(spent):.1f} ms of processor time each")
     with _line(folder / "jpeg", supplies.jpegs(pictures)) as line:
         jpeg = _told("from 1080p JPEG", lambda: line.parts_per_s(SLICE_S), model)
-        stages = {name: seconds for name, seconds in line.stage_s().items() if name != "queue"}
+        stages = {name: seconds for name, seconds in line.stage_s().items() if name not in WAITING}
     say("stages: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in stages.items()))
     return {
         "pipeline_vs_raw": frame,
@@ -87,7 +89,7 @@ def _told(what: str, ours: Callable[[], float], model: Model) -> float:
 def _serial(model: Model, pictures: Sequence[Picture]) -> Callable[[], float]:
     """Parts a second of guard, preprocessing, model and verdict, one after the other."""
     frames, tensor = cycle(pictures), model.new_tensor()
-    lane = Lane(model, Guard(Limits(), "image", model.reference).check)
+    lane = Lane(model, Guard(Limits(blur_share=0), "image", model.reference).check)
 
     def rate() -> float:
         parts, start_s = 0, perf_counter()
