@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 
 from edge_agent.errors import InferenceError
@@ -35,8 +36,9 @@ def predict(contract: OutputContract, outputs: Outputs, view: View | None = None
         InferenceError: ENGINE_FAULT: outputs of another shape, or a score that is not a number.
     """
     try:
-        prediction = _PREDICT[type(contract)](contract, outputs, view)
-    except (AttributeError, IndexError, KeyError, ValueError, TypeError) as error:
+        with np.errstate(all="ignore"):  # what overflows is found in the score
+            prediction = _PREDICT[type(contract)](contract, outputs, view)
+    except (AttributeError, IndexError, KeyError, ValueError, TypeError, cv2.error) as error:
         message = f"the model's outputs are not what the manifest says: {error}"
         raise InferenceError(message, "compare the manifest's output with the graph", Reason.ENGINE_FAULT) from error
     if not np.isfinite(prediction.score):

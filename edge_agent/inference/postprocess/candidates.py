@@ -143,8 +143,7 @@ def _reaching(contract: DetectionOutput, values: Array) -> tuple[npt.NDArray[np.
 def _activated(contract: DetectionOutput, values: Array) -> npt.NDArray[np.float64]:
     scores = values.astype(np.float64)
     if contract.activation == "sigmoid":
-        with np.errstate(over="ignore"):
-            scores = 1 / (1 + np.exp(-scores))
+        scores = 1 / (1 + np.exp(-scores))
     return scores
 
 

@@ -19,12 +19,10 @@ def predict_class(contract: ClassOutput, outputs: Outputs, _view: View | None) -
     anomalous = [contract.classes.index(name) for name in contract.anomalous]
     label = contract.classes[int(values.argmax())]
     if contract.activation == "sigmoid":
-        with np.errstate(over="ignore"):
-            chances = 1 / (1 + np.exp(-values))
+        chances = 1 / (1 + np.exp(-values))
         return Prediction(float(1 - np.prod(1 - chances[anomalous])), label=label if chances.max() >= _LIKELY else "")
     if contract.activation == "softmax":
-        with np.errstate(invalid="ignore"):  # what is not finite is found in the score
-            values = np.exp(values - values.max())
+        values = np.exp(values - values.max())
         values /= values.sum()
     return Prediction(float(sum(values[place] for place in anomalous)), label=label)
 
