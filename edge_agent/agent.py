@@ -164,6 +164,7 @@ class Agent:
             intake=self._intake,
             clock=self._clock,
             faults=self._faults,
+            recorded=lambda: {} if self._store.was_clean else self._outbox.numbers(),
         )
         self._delivery = Delivery(
             around.outputs,

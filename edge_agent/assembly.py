@@ -194,6 +194,7 @@ def make_stations(
     intake: Intake,
     clock: Clock,
     faults: Faults,
+    recorded: Callable[[], Mapping[str, int]],
 ) -> list[Station]:
     """One station for each trigger that a pipeline waits for."""
     stations = []
@@ -209,6 +210,7 @@ def make_stations(
             clock=clock,
             faults=faults,
             observe={table.name: metrics.observer(table.name) for table in mine},
+            recorded=recorded,
             missed=lambda ticks, name=trigger.name: metrics.count_missed(name, ticks),  # type: ignore[misc]
         )
         stations.append(station)

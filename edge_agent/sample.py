@@ -12,7 +12,10 @@ from edge_protocol.codes import Reason
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """One part to judge. `(epoch, n)` is ours and never repeats; part, product and lot are the line's, if any."""
+    """One part to judge. `(epoch, n)` is ours and never repeats; part, product and lot are the line's, if any.
+
+    `number` is the source's own of this part, where it counts them.
+    """
 
     epoch: int
     n: int
@@ -21,6 +24,7 @@ class Trigger:
     part: str = ""
     product: str = ""
     lot: str = ""
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

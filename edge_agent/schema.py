@@ -112,6 +112,10 @@ CREATE TABLE points (
 ) STRICT, WITHOUT ROWID;
 """
 
+_NUMBERS = """
+CREATE TABLE numbers (pipeline TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
 _FIRST_STREAMS = ("events", "drift", "outcomes", "metrics", "captures")
 
 MIGRATIONS = (
@@ -120,6 +124,7 @@ MIGRATIONS = (
     _CHECKS,
     _DERIVED,
     _POINTS,
+    _NUMBERS,
 )
 
 WORDS = tuple(

@@ -12,6 +12,7 @@ from time import perf_counter
 from edge_agent.clock import Clock
 from edge_agent.errors import SourceError
 from edge_agent.inference.intake import Intake, IntakeFull
+from edge_agent.inference.numbering import Numbering
 from edge_agent.inference.pipeline import Observe, Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
@@ -22,6 +23,9 @@ from edge_protocol.codes import Reason, Verdict, worst
 
 MAX_MISSED = 1000
 """More ticks at once than this were not parts that passed: the machine slept, or somebody stopped the process."""
+
+MAX_NUMBER = 2**62
+"""A source that counts higher does not count parts: its numbers are not looked at."""
 
 FULL_WAIT_S = 0.02
 """How long to wait for the recorder when the intake ring is full of what it has not committed."""
@@ -53,8 +57,12 @@ class Station:
         faults: Faults,
         observe: Mapping[str, Observe] | None = None,
         missed: Callable[[int], None] = lambda _ticks: None,
+        recorded: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """`pipelines` by the source they look at; `observe` by pipeline is told how long a grab took."""
+        """`pipelines` by the source they look at; `observe` by pipeline is told how long a grab took.
+
+        `recorded`: after a stop that nobody asked for, the last number of a part on record, by pipeline.
+        """
         self.name = name
         self._ticker = ticker
         self._sources = sources
@@ -66,6 +74,7 @@ class Station:
         self._faults = faults
         self._observe = observe or {}
         self._missed = missed
+        self._numbering = {name: Numbering(recorded) for name in sources}
         self._parts: dict[int, _Part] = {}
         self._lock = threading.Lock()
 
@@ -115,7 +124,7 @@ class Station:
         if tick.missed:
             self._miss(tick, stop)
         if (trigger := self._take(tick.due_us, stop)) is not None:
-            self._admit(_named(trigger, tick))
+            self._admit(_named(trigger, tick), stop)
         return True
 
     def answered(self, judgement: Judgement) -> None:
@@ -147,42 +156,63 @@ class Station:
             self._faults.tell(f"trigger {self.name}", "ticks-skipped", active=False)
         for _ in range(min(tick.missed, MAX_MISSED)):
             if (trigger := self._take(tick.due_us, stop)) is not None:
-                self._refuse(trigger, Reason.OVERLOAD)
+                self._refuse(trigger, Reason.OVERLOAD, self.pipelines)
 
-    def _take(self, due_us: int, stop: threading.Event) -> Trigger | None:
-        """The next trigger; None when the agent stops before the ring has room for one."""
+    def _take(self, due_us: int, stop: threading.Event, names: Sequence[str] = ()) -> Trigger | None:
+        """The next trigger, of all pipelines or of `names`; None when the agent stops before the ring has room."""
+        names = names or self.pipelines
         at_us = self._clock.wall_us() - (self._clock.mono_us() - due_us)
         while True:
             try:
-                trigger = self._intake.take(self.pipelines, at_us, due_us)
+                trigger = self._intake.take(names, at_us, due_us)
             except IntakeFull:
                 if stop.wait(FULL_WAIT_S):
                     return None
                 continue
             self.taken += 1
             with self._lock:
-                self._parts[trigger.n] = _Part(len(self.pipelines), [])
+                self._parts[trigger.n] = _Part(len(names), [])
             return trigger
 
-    def _refuse(self, trigger: Trigger, reason: Reason) -> None:
+    def _refuse(self, trigger: Trigger, reason: Reason, names: Sequence[str]) -> None:
         for pipelines in self._feeds.values():
             for pipeline in pipelines:
-                pipeline.refuse(trigger, reason)
+                if pipeline.name in names:
+                    pipeline.refuse(trigger, reason)
 
-    def _admit(self, trigger: Trigger) -> None:
+    def _admit(self, trigger: Trigger, stop: threading.Event) -> None:
         for name, pipelines in self._feeds.items():
             started = perf_counter()
             sample = self._sources[name].grab(trigger)
             grab_s = perf_counter() - started
             named = _named(trigger, sample)
+            if named.number is not None:
+                self._count(name, named, stop)
             for pipeline in pipelines:
                 if pipeline.name in self._observe:
                     self._observe[pipeline.name]("grab", grab_s)
                 pipeline.admit(named, sample)
 
+    def _count(self, source: str, trigger: Trigger, stop: threading.Event) -> None:
+        """The source counts its parts: those that its numbers leave out are triggers too, before this one."""
+        names, number = [pipeline.name for pipeline in self._feeds[source]], trigger.number or 0
+        self._intake.number(trigger.n, names, number)
+        lost, beyond = self._numbering[source].next(number, names)
+        for each in lost:
+            if (missing := self._take(trigger.mono_us, stop, each.pipelines)) is not None:
+                self._intake.number(missing.n, each.pipelines, each.number)
+                numbered = replace(missing, part=str(each.number), number=each.number)
+                self._refuse(numbered, each.reason, each.pipelines)
+        if beyond > 0:
+            detail = f"{beyond} more numbers before {number} are missing; they are no triggers"
+            self._faults.tell(f"source {source}", "numbers-skipped", active=True, detail=detail)
+            self._faults.tell(f"source {source}", "numbers-skipped", active=False)
+
 
 def _named(trigger: Trigger, told: Tick | Sample) -> Trigger:
     """The trigger with what the line calls its part; what it was called before stays where nothing is said."""
+    if isinstance(told, Sample) and told.number is not None and abs(told.number) < MAX_NUMBER:
+        trigger = replace(trigger, number=told.number, part=trigger.part or str(told.number))
     if not (told.part or told.product or told.lot):
         return trigger
     return replace(

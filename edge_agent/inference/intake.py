@@ -109,6 +109,13 @@ class Intake:
             self._next_n = self._header.next_n = n + 1
         return Trigger(self._epoch, n, at_us, mono_us, part, product, lot)
 
+    def number(self, n: int, pipelines: Iterable[str], number: int) -> None:
+        """Note the source's own number of trigger `n`, so that a kill does not make it look lost."""
+        with self._lock:
+            for slot in (self._taken.get((n, pipeline)) for pipeline in pipelines):
+                if slot is not None:
+                    self._slots.number(slot, n, number)
+
     def answer(self, judgement: Judgement) -> None:
         """Note the verdict: from now on a kill cannot turn it into another."""
         with self._lock:
@@ -177,7 +184,10 @@ class Intake:
     def _judgement(self, content: ring.Content) -> Judgement:
         taken, answer = self._contexts.read(content.context), content.answer
         texts = content.texts if answer is None else answer.texts
-        trigger = Trigger(self._header.epoch, content.n, content.at_us, content.mono_us, *texts)
+        part, product, lot = texts
+        named = part or ("" if content.number is None else str(content.number))
+        at = (content.at_us, content.mono_us)
+        trigger = Trigger(self._header.epoch, content.n, *at, named, product, lot, content.number)
         if answer is None:
             return Judgement(trigger, taken.pipeline, taken, Verdict.UNINSPECTED, Reason.INTERRUPTED, None, 0)
         context = self._contexts.read(answer.context)

@@ -2,7 +2,8 @@
 
     0      header: magic, slots, next trigger, clean, epoch, boot
     4096   contexts: 64 of 512 bytes, each length, CRC-32 and MessagePack
-    36864  slots of 512 bytes: state, then what was taken and what was answered, each behind its CRC-32
+    36864  slots of 512 bytes: state, then what was taken, what was answered and the source's own number of the part,
+           each behind its CRC-32
 
 The state byte is written last and cleared first, so a slot is never read half written.
 """
@@ -36,6 +37,8 @@ _TAKEN = struct.Struct("<QqqH3B192s")
 _ANSWER = struct.Struct("<HBHBdq3B192s")
 _TAKEN_AT = 1 + _CRC.size
 _ANSWER_AT = _TAKEN_AT + _TAKEN.size + _CRC.size
+_NUMBER = struct.Struct("<Qq")
+_NUMBER_AT = _ANSWER_AT + _ANSWER.size + _CRC.size
 _ENTRY = struct.Struct("<HI")
 
 
@@ -61,6 +64,7 @@ class Content:
     context: int
     texts: tuple[str, ...]
     answer: Answer | None
+    number: int | None = None
 
 
 def blank(slots: int) -> bytes:
@@ -224,6 +228,11 @@ class Slots:
         self._memory[at + _ANSWER_AT - _CRC.size : at + _ANSWER_AT + _ANSWER.size] = _CRC.pack(zlib.crc32(raw)) + raw
         self._memory[at] = ANSWERED
 
+    def number(self, slot: int, n: int, number: int) -> None:
+        """Note the source's number of trigger `n`, with which it stands: what an earlier trigger left is another's."""
+        at, raw = _SLOTS_AT + slot * SLOT_BYTES + _NUMBER_AT, _NUMBER.pack(n, number)
+        self._memory[at - _CRC.size : at + _NUMBER.size] = _CRC.pack(zlib.crc32(raw)) + raw
+
     def free(self, slot: int) -> None:
         """Let the slot be taken again."""
         self._memory[_SLOTS_AT + slot * SLOT_BYTES] = FREE
@@ -248,7 +257,13 @@ class Slots:
         n, at_us, mono_us, context, *lengths, raw = _TAKEN.unpack(taken)
         texts = _unpack_texts(lengths, raw)
         answer = self._checked(at + _ANSWER_AT, _ANSWER) if self._memory[at] == ANSWERED else None
-        return Content(n, at_us, mono_us, context, texts, None if answer is None else _answer(answer))
+        said = None if answer is None else _answer(answer)
+        return Content(n, at_us, mono_us, context, texts, said, self._number(at, n))
+
+    def _number(self, at: int, n: int) -> int | None:
+        raw = self._checked(at + _NUMBER_AT, _NUMBER)
+        of, number = (0, 0) if raw is None else _NUMBER.unpack(raw)
+        return number if of == n else None
 
     def _checked(self, at: int, form: struct.Struct) -> bytes | None:
         raw = self._memory[at : at + form.size]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from edge_agent.judgement import Judgement
 from edge_agent.store import Connection, Store, StoreFull, fetch
-from edge_agent.telemetry import cursors, record, settlement, shedding
+from edge_agent.telemetry import cursors, numbers, record, settlement, shedding
 from edge_agent.telemetry.cursors import Cursor, row_id
 from edge_agent.telemetry.interned import Interned
 from edge_protocol import ranges
@@ -87,6 +87,7 @@ class Outbox:
                 self._make_room(connection, max(SHED_ROWS, 2 * len(judgements)))
             if judgements:
                 self._append_judgements(connection, judgements)
+                numbers.keep(connection, judgements)
             self._append_records(connection, records)
 
     def append_by_shedding(
@@ -124,7 +125,7 @@ class Outbox:
         """How many rows of each (epoch, stream) are neither received nor in `skip`."""
         with self._store.reading() as connection:
             unsent = self._unsent(connection, skip or {})
-            return {(cursor.epoch, cursor.stream): ranges.count(numbers) for cursor, numbers in unsent}
+            return {(cursor.epoch, cursor.stream): ranges.count(unsent_here) for cursor, unsent_here in unsent}
 
     def settle(self, *receipts: Receipt) -> None:
         """Work in what the hub has said. Its receipts are believed: verify them first."""
@@ -178,16 +179,21 @@ class Outbox:
         with self._store.reading() as connection:
             return cursors.last_trigger(connection)
 
+    def numbers(self) -> dict[str, int]:
+        """By pipeline, the source's own number of the part recorded last, where the source counts them."""
+        with self._store.reading() as connection:
+            return numbers.load(connection)
+
     def recorded(self, judgements: Iterable[Judgement]) -> set[tuple[int, str]]:
         """Which of these are on record, as (trigger, pipeline). Looks at every row: for the start after a kill."""
-        numbers = [judgement.trigger.n for judgement in judgements]
-        if not numbers:
+        triggers = [judgement.trigger.n for judgement in judgements]
+        if not triggers:
             return set()
         sql = (
             "SELECT trigger, pipeline FROM verdicts v JOIN contexts c ON c.id = v.context WHERE trigger BETWEEN ? AND ?"
         )
         with self._store.reading() as connection:
-            return set(fetch(connection, sql, (min(numbers), max(numbers))))
+            return set(fetch(connection, sql, (min(triggers), max(triggers))))
 
     def recent_verdicts(self, limit: int = 50) -> list[RecentVerdict]:
         """The last verdicts, the newest first."""
