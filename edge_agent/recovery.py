@@ -40,7 +40,8 @@ def recover(store: Store, outbox: Outbox, intake: Intake, clock: Clock) -> Recov
         tuple(each for each in group if (each.trigger.n, each.pipeline) not in on_record)
         for group in (found.answered, found.unanswered)
     )
-    missing = [*answered, *unanswered]
+    # By the source's count, where there is one: the part recorded last says how far it has come.
+    missing = sorted([*answered, *unanswered], key=lambda each: each.trigger.number or 0)
     now_us, time = clock.wall_us(), clock.time()
     events: list[AnyRecord] = [
         Started(agent_version=__version__, clean=store.was_clean, recovered=len(missing), clock=time.clock)

@@ -7,7 +7,7 @@ to the thread that admits, but for `decider` and the state of the model: those a
 import logging
 import queue
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy.typing as npt
@@ -55,7 +55,11 @@ class Lane:
 
     def decode(self, sample: Sample) -> Prepared:
         """The values of a sample."""
-        return _safely(lambda: Prepared(self.model.decode(sample)))
+        found = _safely(lambda: Prepared(self.model.decode(sample)))
+        if found.reason is Reason.NOT_FINITE and self._channel(sample).missing:
+            # The source has said what the values that are no numbers are: it knows that they never came.
+            return replace(found, reason=Reason.GAP)
+        return found
 
     def look(self, sample: Sample, array: Array) -> Prepared:
         """What is watched of the values, and whether they are to be trusted."""
