@@ -4,6 +4,7 @@ import sys
 
 from cloud_hub.errors import FactoryError
 from cloud_hub.factory import early_warning
+from scripts.reports import vibration_cost
 
 
 def main() -> None:
@@ -12,6 +13,7 @@ def main() -> None:
         lines = early_warning.report(early_warning.measure())
     except FactoryError as error:
         lines = [f"slow-drift: not measured: {error}"]
+    lines += vibration_cost.report()
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
