@@ -1,5 +1,6 @@
 """`edge-agent explain`: why a verdict on record is what it is, in words and numbers, and where its picture lies."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,16 @@ _SQL = (
 )
 
 
+_LONGEST = 40
+
+
 @click.command(help="Why a verdict is what it is.")
 @click.argument("id", metavar="[EPOCH-]TRIGGER")
 @place.option
 @click.option("--pipeline", default="", help="Only of this pipeline.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write the picture to, as PNG.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="PNG to write: the picture, or a chart of a window's reasons."
+)
 @as_json
 def command(id: str, config_file: Path, pipeline: str, out: Path | None, *, as_json: bool) -> None:  # noqa: A002
     """Tell what is known of the verdicts of a trigger; `edge-agent verdicts` lists their numbers."""
@@ -58,19 +64,30 @@ def _explain(settings: Config, row: dict[str, Any]) -> tuple[dict[str, Any], Exh
 
 
 def _write_picture(found: list[tuple[dict[str, Any], Exhibit | None, Path | None]], out: Path) -> None:
-    pictures = [(row, picture) for row, _, picture in found if picture is not None]
+    pictures = {row["pipeline"]: image for row, exhibit, picture in found if (image := _image(exhibit, picture))}
     if not pictures:
         message = "there is no picture of it: " + sentences(*found[0])[-1]
         raise ConfigError(message, "without --out the reasons are told; [store] exhibits_mb says how much is kept")
     if len(pictures) > 1:
-        names = ", ".join(row["pipeline"] for row, _ in pictures)
-        message = f"{len(pictures)} pipelines have a picture of it: {names}"
+        message = f"{len(pictures)} pipelines have a picture of it: {', '.join(pictures)}"
         raise ConfigError(message, "choose one with --pipeline")
     try:
-        out.write_bytes(pictures[0][1].read_bytes())
+        out.write_bytes(next(iter(pictures.values())))
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}"
+        message = f"{out}: {error.strerror}"
         raise ConfigError(message, "choose a file that can be written") from error
+
+
+def _image(exhibit: Exhibit | None, picture: Path | None) -> bytes:
+    """The kept picture, or of a window a chart of its reasons; nothing where neither is there."""
+    if picture is not None:
+        with suppress(OSError):  # pushed out since we looked
+            return picture.read_bytes()
+    if exhibit is None or not exhibit.explanation.reasons:
+        return b""
+    from edge_agent.diagnostics.chart import draw_chart
+
+    return draw_chart(exhibit)
 
 
 def _as_json(row: dict[str, Any], exhibit: Exhibit | None, picture: Path | None) -> dict[str, Any]:
@@ -86,7 +103,8 @@ def _full(exhibit: Exhibit) -> dict[str, Any]:
 
 def _parse(number: str) -> tuple[int | None, int]:
     epoch, dash, trigger = number.rpartition("-")
-    if not trigger.isdecimal() or (dash and not epoch.isdecimal()) or len(number) > 40:
+    if not trigger.isdecimal() or (dash and not epoch.isdecimal()) or len(number) > _LONGEST:
         message = f"{number!r} names no verdict"
         raise ConfigError(message, "give the trigger's number as edge-agent verdicts shows it: 4711, or epoch-4711")
-    return (int(epoch) if dash else None), int(trigger)
+    # Beyond what SQLite counts to there is nothing, and it would say so less kindly.
+    return (min(int(epoch), 2**62) if dash else None), min(int(trigger), 2**62)

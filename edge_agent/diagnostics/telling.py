@@ -93,4 +93,4 @@ def _about_picture(row: Mapping[str, Any], exhibit: Exhibit | None, picture: Pat
         return f"no picture and no reasons: {_UNEXPLAINED.get(row['verdict'], _GONE)}"
     if exhibit.picture:
         return "no picture: it was removed meanwhile"
-    return f"no picture: {exhibit.no_picture or 'a window has none'}"
+    return f"no picture: {exhibit.no_picture or 'of a window --out draws its reasons'}"

@@ -8,6 +8,7 @@ import pytest
 
 from edge_agent import config
 from edge_agent.cli import place
+from edge_agent.diagnostics.chart import WIDTH
 from edge_agent.diagnostics.exhibit import FOLDER
 from edge_protocol.messages import Explanation, decode_record
 from tests.edge_agent.cli.conftest import Say
@@ -53,7 +54,9 @@ def test_a_window_is_told_with_its_reasons(tmp_path: Path, say: Say) -> None:
 
     assert told.code == 0, told.err
     assert len(told.json[0]["explanation"]["reasons"]) == 5
-    assert say("explain", number, "--config", gateway.config).out.count(" is ") >= 5
+    in_words = say("explain", number, "--config", gateway.config, "--out", tmp_path / "why.png")
+    assert in_words.out.count(" is ") >= 5
+    assert cv2.imread(str(tmp_path / "why.png")).shape[1] == WIDTH
 
 
 def test_what_is_gone_is_said_with_its_cause(tmp_path: Path, say: Say) -> None:
@@ -66,11 +69,13 @@ def test_what_is_gone_is_said_with_its_cause(tmp_path: Path, say: Say) -> None:
     no_picture = say("explain", 1, "--config", gateway.config, "--out", tmp_path / "why.png")
     unknown = say("explain", 99, "--config", gateway.config)
     no_number = say("explain", "seven", "--config", gateway.config)
+    far = say("explain", "9" * 25, "--config", gateway.config)
 
     assert (gone.code, "exhibits_mb" in gone.out) == (0, True)
     assert (no_picture.code, "no picture" in no_picture.err) == (2, True)
     assert not (tmp_path / "why.png").exists()
     assert (unknown.code, "edge-agent verdicts" in unknown.err) == (2, True)
+    assert (far.code, "no verdict" in far.err) == (2, True)
     assert (no_number.code, "4711" in no_number.err) == (2, True)
 
 
