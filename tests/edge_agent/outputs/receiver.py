@@ -25,7 +25,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 class Receiver:
     """An HTTP server on loopback. `answers` are (status, headers) for the requests to come, then 204 for each.
 
-    A status of 0 hangs up; one of -1 says nothing until the end.
+    A status of 0 hangs up; one of -1 says nothing until the end; one of -2 never comes to its end.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -74,13 +74,21 @@ class Receiver:
                 status, headers = receiver._answer()
                 receiver.requests.append((self.path, dict(self.headers.items()), body))
                 if status <= 0:
-                    receiver._ended.wait(PATIENCE_S if status else 0)
-                    self.close_connection = True
+                    self._say_nothing(status)
                     return
                 self.send_response(status)
                 for name, value in {"Content-Length": "0", **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
+
+            def _say_nothing(self, status: int) -> None:
+                self.close_connection = True
+                while status == -2 and not receiver._ended.wait(0.01):
+                    try:
+                        self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    except OSError:
+                        return
+                receiver._ended.wait(PATIENCE_S if status else 0)
 
             def log_message(self, *_words: object) -> None:
                 pass

@@ -43,8 +43,9 @@ class Cell:
 
 
 @pytest.fixture
-def cell() -> Iterator[Cell]:
-    """A receiver with outputs."""
+def cell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cell]:
+    """A receiver with outputs that are in a hurry at the end."""
+    monkeypatch.setattr("edge_agent.outputs.http.CLOSE_S", 0.3)
     receiver = Receiver()
     cell = Cell(receiver)
     yield cell
@@ -156,9 +157,10 @@ def test_a_full_queue_is_a_failure_at_once(cell: Cell) -> None:
     assert [outcome.ok for outcome in outcomes[2:] if outcome is not None] == [False, False]
 
 
-def test_an_answer_that_never_ends_is_ended(cell: Cell) -> None:
-    """An attempt lasts no longer than `timeout_s`, then the verdict is tried again."""
-    cell.receiver.answers = [(-1, {})]
+@pytest.mark.parametrize("status", [-1, -2])
+def test_an_answer_that_never_ends_is_ended(status: int, cell: Cell) -> None:
+    """Silent or talking without end, an attempt lasts no longer than `timeout_s`; then the verdict is tried again."""
+    cell.receiver.answers = [(status, {})]
     output = cell.output(timeout_s=0.1)
     output.send(judgement(1))
 

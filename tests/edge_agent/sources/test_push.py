@@ -235,6 +235,18 @@ def test_a_connection_may_bring_many_parts(line: Callable[..., Line]) -> None:
     assert found == [(0, True), (1, True), (2, True)]
 
 
+def test_the_body_of_a_refused_request_is_no_request(line: Callable[..., Line]) -> None:
+    """After a refusal the connection ends: what follows on it is the rest of what was refused."""
+    cell = line()
+    hidden = b"POST /parts HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 18\r\n\r\n" + WINDOW
+    with socket.create_connection(("127.0.0.1", cell.source.port), timeout=PATIENCE_S) as one:
+        one.sendall(b"POST /parts HTTP/1.1\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n" + hidden)
+        answers = b"".join(iter(lambda: one.recv(4096), b""))
+
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert not cell.source.waiting(0)
+
+
 def test_who_only_holds_connections_does_not_hold_the_line(line: Callable[..., Line]) -> None:
     """Beyond a number of connections each is turned away at once, and the others go on."""
     cell = line()
