@@ -73,6 +73,13 @@ def test_what_was_ng_must_become_clearly_better() -> None:
     assert decided(point, 0.55, 0.6, 0.55, 0.45, 0.35, 0.25, 0.35) == [REVIEW, NG, NG, REVIEW, REVIEW, OK, OK]
 
 
+def test_what_is_no_longer_ng_must_reach_reject_again() -> None:
+    """The hysteresis holds an NG, and brings none back from REVIEW."""
+    point = OperatingPoint(accept=0.2, reject=0.6, hysteresis=0.25)
+
+    assert decided(point, 0.6, 0.3, 0.5, 0.6) == [NG, REVIEW, REVIEW, NG]
+
+
 def region(area: float) -> Region:
     """A region of this area."""
     return Region(np.zeros((1, 2), np.int32), area, 1.0)
