@@ -18,13 +18,22 @@ from cloud_hub.config import Config, Settings
 from cloud_hub.context import HubContext
 from cloud_hub.errors import CatalogueError, HubAway, HubError
 from cloud_hub.storage.database import Database
-from cloud_hub.updates import catalogue, repository, signing
+from cloud_hub.updates import catalogue, points, repository, signing
 from cloud_hub.updates.desk import Desk
-from cloud_hub.updates.publisher import Outcome, Request, has_external_data, publish
+from cloud_hub.updates.publisher import (
+    Outcome,
+    PointOutcome,
+    PointRequest,
+    Request,
+    has_external_data,
+    publish,
+    publish_point,
+)
 from cloud_hub.updates.repository import MODELS
 from cloud_hub.web.app import make_app
 from cloud_hub.web.server import WebServer
 from edge_protocol import bundle
+from edge_protocol.bundle import OperatingPoint
 from edge_protocol.envelope import PrivateKey
 from tests.cloud_hub.updates.test_catalogue import write_bundle
 from tests.cloud_hub.updates.trusting import ACTOR, TrustedHub, new_key, rows_of
@@ -48,6 +57,14 @@ class Town:
         """Publish as alice."""
         asked = Request(folder or self.bundle, key or self.trusted.alice, floor, ACTOR.name, ACTOR.reason)
         return publish(self.desk, asked, self.trusted.clock.wall_us())
+
+    def publish_point(self, version: str = "1.0.0", *, key: PrivateKey | None = None, **point: float) -> PointOutcome:
+        """Publish thresholds for the release as alice."""
+        made = OperatingPoint(**({"accept": 0.1, "reject": 0.2} | point))
+        asked = PointRequest(
+            "engine-fault", "1.0.0", "line-3", version, made, key or self.trusted.alice, ACTOR.name, ACTOR.reason
+        )
+        return publish_point(self.desk, asked, self.trusted.clock.wall_us())
 
     def edit(self, **fields: object) -> None:
         """Write another manifest over the bundle's."""
@@ -329,3 +346,39 @@ def test_the_key_never_leaves(town: Town) -> None:
         if path.is_file():
             assert secret not in path.read_bytes()
     assert signing.key_name(town.trusted.alice.public_key()).encode() in town.trusted.files()["2.targets.json"]
+
+
+def test_an_operating_point_is_published_beside_its_release(town: Town) -> None:
+    """
+    Signed with the releases, made for the digest at the hub; the same again changes nothing.
+    """
+    release = town.publish()
+    outcome = town.publish_point()
+    before = town.state()
+
+    assert (outcome.changed, outcome.digest, outcome.publisher) == (True, release.digest, "alice")
+    with town.trusted.database.reading() as connection:
+        (found,) = points.releases(connection)
+    assert (found.sha256, found.name, found.version) == (outcome.sha256, "line-3", "1.0.0")
+    assert town.publish_point() == msgspec.structs.replace(outcome, changed=False)
+    assert town.state() == before
+    assert not town.publish().changed  # which is there still, with what was signed beside it
+
+
+def test_an_operating_point_that_may_not_be_is_found_before_anything_is_sent(town: Town) -> None:
+    """
+    Without its release, with other thresholds in the same version, by another key, or against a rule: nothing changes.
+    """
+    with pytest.raises(CatalogueError, match="not at the hub"):
+        town.publish_point()
+    town.publish()
+    town.publish_point()
+    before = town.state()
+
+    with pytest.raises(CatalogueError, match="something else"):
+        town.publish_point(reject=0.3)
+    with pytest.raises(CatalogueError, match="accept"):
+        town.publish_point("1.0.1", accept=9.0)
+    with pytest.raises(HubError, match="delegates nothing"):
+        town.publish_point("1.0.1", key=new_key())
+    assert town.state() == before
