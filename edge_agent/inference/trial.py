@@ -95,6 +95,7 @@ class _Bench:
         self._probes: list[Array] = []
         self._floats: list[float] = []
         self._has_floats = has_floats
+        self._problems: dict[str, str] = {}
 
     def load(self, plan: Plan) -> Run:
         """A candidate, warm, on a tensor of the bundle's own."""
@@ -104,8 +105,9 @@ class _Bench:
             raise InferenceError(str(differences[0]), "see edge-agent doctor")
         if plan.variant != FLOAT and plan.variant not in self.audits:
             self.audits[plan.variant] = audit_variant(self._folder, model.manifest, plan.variant)
-            if problem := self._ranks(model):
-                raise InferenceError(problem, "quantize it again, on parts as the line sees them")
+            self._problems[plan.variant] = self._ranks(model)
+        if problem := self._problems.get(plan.variant):
+            raise InferenceError(problem, "quantize it again, on parts as the line sees them")
         goldens = model.manifest.goldens
         tensor = _tensor(model, self._folder, goldens[0].file) if goldens else model.new_tensor()
         return partial(model.run, tensor)

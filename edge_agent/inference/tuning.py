@@ -73,9 +73,9 @@ def fingerprint(arch: str, flags: frozenset[str], quota: float, runtime: str) ->
 
 
 def grid(variants: Sequence[str], quota: float) -> tuple[Plan, ...]:
-    """Every plan for these variants, the one that needs no measuring in front."""
+    """Every plan for these variants: the one that needs no measuring in front, then by how much a choice may matter."""
     threads = range(1, min(max(int(quota), 1), MOST_THREADS) + 1)
-    return tuple(Plan(name, count, arena) for name in variants for count in threads for arena in (True, False))
+    return tuple(Plan(name, count, arena) for arena in (True, False) for count in threads for name in variants)
 
 
 def tune(plans: Sequence[Plan], load: Load, seconds: float, now: Callable[[], float] = perf_counter) -> Tuning:

@@ -3,6 +3,7 @@
 Checks what a release asks for before its files are fetched. Never touches a running model.
 """
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ from edge_protocol.bundle import FEATURES, MANIFEST, MAX_MANIFEST_BYTES, Manifes
 from edge_protocol.errors import ManifestError
 from edge_protocol.messages import Want
 from edge_protocol.updates import Refusal, UpdateRefused
+
+log = logging.getLogger(__name__)
 
 
 class Workshop:
@@ -150,6 +153,8 @@ class Workshop:
 
     def keep_found(self, wanted: Wanted, report: Report) -> None:
         """What a self-test has made and measured is for the load, and for every start from now on."""
+        if report.audit:
+            log.warning("%s %s, %s: %s", wanted.bundle, wanted.version, report.variant, report.audit)
         self.cache.adopt(report.optimised)
         if report.plan is not None:
             self.cache.plans[wanted.digest] = report.plan

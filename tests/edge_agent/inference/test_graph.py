@@ -124,7 +124,7 @@ def test_what_is_read_is_what_onnx_reads(name: str) -> None:
     assert found.functions == {(own.domain, own.name) for own in theirs.functions}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(sorted(MODELS)),
     st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6), st.integers(0, 8)), min_size=1, max_size=5),
@@ -148,6 +148,17 @@ def test_no_bytes_lead_to_anything_but_a_graph_or_a_refusal(
 def test_any_bytes_are_a_graph_or_a_refusal(content: bytes) -> None:
     """Bytes that were never a model."""
     assert isinstance(read_or_refuse(content), Graph | InferenceError)
+
+
+@pytest.mark.parametrize("name", ["image", "branches", "sparse"])
+def test_a_model_that_was_cut_off_is_refused(name: str) -> None:
+    """Wherever within its graph it ends: a length that leads out of the bytes is believed nowhere."""
+    content = MODELS[name].SerializeToString()
+    behind = sum(2 + each.ByteSize() for each in MODELS[name].opset_import)
+
+    found = [read_or_refuse(content[:end]) for end in range(len(content) - behind)]
+
+    assert all(isinstance(each, InferenceError) for each in found)
 
 
 def external_weight() -> onnx.ModelProto:
