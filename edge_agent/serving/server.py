@@ -108,6 +108,8 @@ class Server:
                 if idle is None:
                     sock.close()
                     return
+                # Gone from here at once, so that the next newcomer asks another one to go.
+                del self._connections[idle]
                 idle.close()
             self._connections[connection] = None
         threading.Thread(target=self._serve, args=(connection,), name="neighbour", daemon=True).start()

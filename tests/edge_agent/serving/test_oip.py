@@ -100,6 +100,7 @@ def test_a_tensor_of_json_arrives_as_it_was(given: tuple[str, Array]) -> None:
         ({"data": None, "parameters": {"shared_memory_region": "a"}}, "shared memory"),
         ({"parameters": {"binary_data_size": 11}}, "binary_data_size is 11"),
         ({"parameters": {"binary_data_size": True}}, "binary_data_size is True"),
+        ({"parameters": {"binary_data_size": 12.0}}, "binary_data_size is 12.0"),
         ({"parameters": {"binary_data_size": "12"}}, "binary_data_size is 12"),
         ({"parameters": {"binary_data_size": 12}}, "send one of them"),
         ({"parameters": {"deep": [[]]}}, "not a request"),

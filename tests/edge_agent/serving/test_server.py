@@ -203,6 +203,14 @@ def test_bodies_together_have_a_limit(monkeypatch: pytest.MonkeyPatch, serve: Ca
     assert b"Retry-After: 1" in answer
 
 
+def test_what_a_body_took_is_given_back(monkeypatch: pytest.MonkeyPatch, serve: Callable[..., Server]) -> None:
+    """One after the other, bodies may together be longer than the memory for them."""
+    monkeypatch.setattr("edge_agent.serving.server.BODIES_BYTES", 10)
+    one = b"GET /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\n" + bytes(8)
+
+    assert say(serve(), one * 4).count(b"HTTP/1.1 200 OK") == 4
+
+
 def test_a_head_without_end_is_refused(server: Server) -> None:
     """Its memory is bounded."""
     assert say(server, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 3000).startswith(b"HTTP/1.1 431 ")
@@ -242,14 +250,16 @@ def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_the_newest_neighbour_is_heard(server: Server) -> None:
-    """When all connections are taken, one that is silent goes."""
-    idle = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(MAX_CONNECTIONS + 3)]
+    """When all connections are taken, those that have been silent longest go."""
+    idle = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(MAX_CONNECTIONS + 2)]
 
     status = ask(server, "/health/live")[0]
+    gone = [each.recv(1) for each in idle[:3]]
 
     for each in idle:
         each.close()
     assert status == 200
+    assert gone == [b""] * 3
 
 
 def test_a_busy_port_is_refused_with_a_cure(server: Server) -> None:
