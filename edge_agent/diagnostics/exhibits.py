@@ -8,6 +8,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -70,12 +71,12 @@ class Exhibits:
 
     def show(self, judgement: Judgement, sample: Sample) -> None:
         """Explain an NG or a REVIEW."""
-        size = _size_bytes(sample)
+        size = _size_bytes(judgement, sample)
         with self._due:
-            has_room = self._pictures_bytes + size <= MAX_PICTURES_BYTES or not self._pictures_bytes
-            if has_room:
+            if self._pictures_bytes and self._pictures_bytes + size > MAX_PICTURES_BYTES:
+                self._put(_without_heatmap(judgement), None, is_shown=True)
+            elif self._put(judgement, sample, is_shown=True):
                 self._pictures_bytes += size
-            self._put(judgement, sample if has_room else None, is_shown=True)
 
     def note(self, judgements: Sequence[Judgement]) -> None:
         """Remember the reasons of windows, whatever their verdict."""
@@ -109,15 +110,16 @@ class Exhibits:
         finally:
             if sample is not None:
                 with self._due:
-                    self._pictures_bytes -= _size_bytes(sample)
+                    self._pictures_bytes -= _size_bytes(judgement, sample)
         return True
 
-    def _put(self, judgement: Judgement, sample: Sample | None, *, is_shown: bool) -> None:
+    def _put(self, judgement: Judgement, sample: Sample | None, *, is_shown: bool) -> bool:
         if len(self._waiting) >= MAX_WAITING:
             self.unexplained += 1
-            return
+            return False
         self._waiting.append((judgement, sample, is_shown))
         self._due.notify()
+        return True
 
     def _explain(self, judgement: Judgement, sample: Sample | None, *, is_shown: bool) -> None:
         case = self._case(judgement)
@@ -177,17 +179,29 @@ class Exhibits:
         """What is needed of the model that judged; it may have been exchanged since."""
         key = (judgement.context.digest, judgement.context.operating_point)
         with self._due:
-            if key not in self._cases:
-                model = self._model(judgement.pipeline)
-                context = model.context(judgement.pipeline)
-                if (context.digest, context.operating_point) != key:
-                    return None
-                while len(self._cases) >= MAX_CASES:
-                    self._cases.pop(next(iter(self._cases)))
-                self._cases[key] = Case(model.manifest, model.operating_point, model.reference)
-            return self._cases[key]
+            if key in self._cases:
+                return self._cases[key]
+        # Made outside of the lock: the line must not wait for it.
+        model = self._model(judgement.pipeline)
+        context = model.context(judgement.pipeline)
+        if (context.digest, context.operating_point) != key:
+            return None
+        case = Case(model.manifest, model.operating_point, model.reference)
+        with self._due:
+            while len(self._cases) >= MAX_CASES:
+                self._cases.pop(next(iter(self._cases)))
+            return self._cases.setdefault(key, case)
 
 
-def _size_bytes(sample: Sample) -> int:
+def _without_heatmap(judgement: Judgement) -> Judgement:
+    if judgement.prediction is None:
+        return judgement
+    return replace(judgement, prediction=replace(judgement.prediction, heatmap=None))
+
+
+def _size_bytes(judgement: Judgement, sample: Sample) -> int:
+    """What is held for a picture to be drawn."""
+    heatmap = None if judgement.prediction is None else judgement.prediction.heatmap
     sizes = (channel.data for channel in sample.channels.values())
-    return sum(len(data) if isinstance(data, bytes) else data.nbytes for data in sizes)
+    whole = sum(len(data) if isinstance(data, bytes) else data.nbytes for data in sizes)
+    return whole + (heatmap.nbytes if heatmap is not None else 0)
