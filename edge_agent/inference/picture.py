@@ -1,7 +1,7 @@
 """Encoded pictures come in, uint8 arrays go out: BGR [h, w, 3] from colour, [h, w] from grey.
 
-The header is read before anything is decoded, so a hostile one costs no memory. Never guesses: sixteen bits, alpha
-and CMYK are refused; the orientation tag is ignored, for the sensor's pixels are what was taught.
+The header is read before anything is decoded, so a hostile one costs no memory. Never guesses: sixteen bits, alpha,
+CMYK and more than one frame are refused; the orientation tag is ignored, for the sensor's pixels are what was taught.
 """
 
 import struct
@@ -19,6 +19,15 @@ MAX_ENCODED_BYTES = 64 * 1024 * 1024
 MAX_BITS = 8
 MAX_PIXELS = 40_000_000
 """About the largest industrial sensors; decoded, such a picture takes 120 MB."""
+
+MAX_PROGRESSIVE_PIXELS = 12_000_000
+"""A progressive JPEG is decoded whole before there is a pixel of it: six bytes more for each."""
+
+MAX_SCANS = 30
+"""Passes over a JPEG: encoders make up to about ten, each costs as much time as a picture."""
+
+MAX_CHUNKS = 1000
+"""Of a PNG before its pixels."""
 
 # The second thread of OpenCV fights the model for a core: one here, and the pipeline's own two threads are in charge.
 cv2.setNumThreads(1)
@@ -40,9 +49,13 @@ _FLAGS = {
 _CHANNELS = 3
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER_BYTES = 13
+_CHUNK = struct.Struct(">I4s")
+_CRC_BYTES = 4
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _JPEG = b"\xff\xd8\xff"
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_SCAN = b"\xff\xda"
 _MARK = 0xFF
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 
@@ -62,6 +75,8 @@ class Header:
     height: int
     channels: int
     bits: int
+    progressive: bool = False
+    animated: bool = False
 
 
 def is_jpeg(data: bytes) -> bool:
@@ -80,6 +95,9 @@ def read_picture(data: bytes, reduce: int = 1) -> npt.NDArray[np.uint8]:
         raise UnreadablePicture(problem)
     header = read_header(data)
     _check_kind(header)
+    if is_jpeg(data) and data.count(_SCAN) > MAX_SCANS:
+        problem = f"a JPEG of more than {MAX_SCANS} passes"
+        raise UnreadablePicture(problem)
     reduce = reduce if is_jpeg(data) else 1
     flag = _FLAGS[header.channels == 1, reduce]
     try:
@@ -130,7 +148,20 @@ def _read_png(data: bytes) -> Header:
     if kind != b"IHDR" or length != _PNG_HEADER_BYTES or colour not in _PNG_CHANNELS:
         problem = "a PNG without a valid header"
         raise UnreadablePicture(problem)
-    return Header(width, height, _PNG_CHANNELS[colour], bits)
+    return Header(width, height, _PNG_CHANNELS[colour], bits, animated=_is_animated(data))
+
+
+def _is_animated(data: bytes) -> bool:
+    at = len(_PNG)
+    for _ in range(MAX_CHUNKS):
+        if len(data) - at < _CHUNK.size:
+            return False  # It ends before its pixels: the decoder says so.
+        length, kind = _CHUNK.unpack_from(data, at)
+        if kind in (b"IDAT", b"acTL"):
+            return bool(kind == b"acTL")
+        at += length + _CHUNK.size + _CRC_BYTES
+    problem = f"a PNG with more than {MAX_CHUNKS} chunks before its pixels"
+    raise UnreadablePicture(problem)
 
 
 def _read_jpeg(data: bytes) -> Header:
@@ -146,7 +177,7 @@ def _read_jpeg(data: bytes) -> Header:
             at += 2
         elif marker in _JPEG_FRAMES:
             bits, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
-            return Header(width, height, channels, bits)
+            return Header(width, height, channels, bits, progressive=marker in _JPEG_PROGRESSIVE)
         else:
             at += 2 + struct.unpack_from(">H", data, at + 2)[0]
 
@@ -156,6 +187,12 @@ def _check_kind(header: Header) -> None:
         problem = f"{header.width} × {header.height} pixels, 1 to {MAX_PIXELS} are taken"
     elif header.bits > MAX_BITS:
         problem = f"{header.bits} bits a channel, {MAX_BITS} are taken"
+    elif header.animated:
+        problem = "more than one frame, of which nobody says which one is the part"
+    elif header.progressive and header.width * header.height > MAX_PROGRESSIVE_PIXELS:
+        problem = (
+            f"{header.width} × {header.height} pixels, in a progressive JPEG up to {MAX_PROGRESSIVE_PIXELS} are taken"
+        )
     elif header.channels not in (1, _CHANNELS):
         problem = f"{header.channels} channels, grey or three colours are taken (no alpha, no CMYK)"
     else:

@@ -149,7 +149,7 @@ class Pipeline:
                 self._lane = Lane(model, self._lane.guard)
 
     def quarantine(self, model: Model) -> None:
-        """What this engine would judge from now on is UNINSPECTED, also what is under way; another one judges as ever."""
+        """What this engine would judge from now on is UNINSPECTED, also what is under way; another judges as ever."""
         self._distrusted = weakref.ref(model.engine)
 
     def release(self) -> None:
