@@ -49,6 +49,18 @@ def test_a_modulated_tone_has_its_modulation_as_envelope() -> None:
     np.testing.assert_allclose(found, 1 + 0.4 * np.cos(2 * np.pi * 20 * places), atol=1e-10)
 
 
+def test_beats_as_fast_as_the_band_is_wide_are_not_folded() -> None:
+    """Two tones at both ends of the band beat with their distance, and that is where the envelope's spectrum has it."""
+    first, last, length = 200, 456, 4096
+    at = 2 * np.pi * np.arange(length) / length
+    window = np.cos(first * at) + np.cos((last - 1) * at)
+
+    found = envelope.envelope(np.fft.rfft(window), length, (first, last))
+
+    lines = np.abs(np.fft.rfft(found - found.mean()))
+    assert int(lines.argmax()) == last - 1 - first
+
+
 @pytest.mark.parametrize("resonance_hz", [2300.0, 4000.0, 6000.0, 8400.0])
 def test_the_band_of_the_resonance_is_chosen(resonance_hz: float) -> None:
     """Where a fault rings is found without being told."""

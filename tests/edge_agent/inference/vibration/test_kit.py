@@ -66,6 +66,17 @@ def test_the_fault_is_found_while_the_speed_changes(fault: str) -> None:
     assert tracked["speed_hz"] == pytest.approx(SHAFT_HZ)
 
 
+def test_a_line_that_slip_does_not_explain_is_another() -> None:
+    """A bearing whose outer race strikes 6 % off has nothing at its place: the tolerance is that of slip."""
+    window = Machine("bpfo", strikes=8.0).run(1)
+    other = Bearing(balls=9, ball_mm=6.07, pitch_mm=39.04)
+
+    own, foreign = named(contract(), window), named(contract(bearing=other), window)
+
+    assert fault_orders(other)["bpfo"] == pytest.approx(1.06 * ORDERS["bpfo"], rel=2e-3)
+    assert own["bpfo_1"] > 4 * foreign["bpfo_1"]
+
+
 def test_a_gear_has_its_mesh_and_sidebands() -> None:
     """It stands at teeth times the shaft's speed, and what its beat with the shaft makes stands beside it."""
     found = named(contract(gear_teeth=23), Machine(teeth=23, mesh=3.0).run(1))

@@ -43,6 +43,12 @@ def test_a_sine_stands_with_its_amplitude(bin_: int) -> None:
     assert spectrum.amplitude_at(lines, 0.1, bin_ * 0.1, 0.01) == pytest.approx(2.5)
 
 
+@pytest.mark.parametrize(("place", "found"), [(9.9, 0.0), (50.0, 0.0), (1e9, 0.0), (5.0, 1.0), (-3.0, 0.0), (0.0, 1.0)])
+def test_beyond_the_spectrum_there_is_nothing(place: float, found: float) -> None:
+    """Of a mesh above half of the rate nothing is said, and nothing fails."""
+    assert spectrum.amplitude_at(np.ones(100), 0.1, place, 0.02) == found
+
+
 def test_the_bands_hold_the_whole_power() -> None:
     """What the bands add up to is the mean square of the window under the Hann weights, less what lies below them."""
     window = RNG.normal(0, 3, 4096)
