@@ -174,7 +174,7 @@ def test_a_scalar_beside_the_sample_is_a_constant_to_fill_in() -> None:
 def test_named_sides_are_fixed_once() -> None:
     """The number of samples is one; height and width are a person's; a name with two meanings is left alone."""
     named = drafted(model([value("x", ["batch", 3, "h", "w"])], [value("y", ["batch", 2])]))
-    doubled = drafted(model([value("x", ["batch", 3, "?", "?"])], [value("y", ["batch", 2])]))
+    doubled = drafted(model([value("x", ["batch", 3, "side", "side"])], [value("y", ["batch", 2])]))
 
     assert named["dimensions"]["batch"] == 1
     assert named["dimensions"]["h"].startswith("FILL IN")
