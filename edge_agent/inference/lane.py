@@ -82,7 +82,9 @@ class Lane:
             signals = self.model.signals(array)
         channel = self._channel(sample)
         look = Look(values, luma, signals, channel.mono_us, channel.taken_us, channel.missing, sample.replayed)
-        return Prepared(array, signals, self.guard(look))
+        reason = self.guard(look)
+        detail = "" if reason is Reason.NONE else ", ".join(f"{name} {value:.4g}" for name, value in signals.items())
+        return Prepared(array, signals, reason, detail)
 
     def _channel(self, sample: Sample) -> Channel:
         channels = sample.channels

@@ -287,6 +287,17 @@ def test_each_stage_is_told_once_a_part(models: list[Model]) -> None:
     assert told == ["decode", "pre", "queue", "infer", "post"]
 
 
+def test_what_is_not_trusted_says_what_was_seen(models: list[Model]) -> None:
+    """A guard's reason comes with the figures it had before it, so that a limit can be set by them."""
+    line = Line(models[0])
+    line.pipeline.swap(models[0], lambda _look: Reason.BLUR)
+    line.admit(window(1))
+    line.drain()
+
+    assert line.judged[0].reason is Reason.BLUR
+    assert "rms " in line.judged[0].detail
+
+
 def test_an_input_that_nobody_foresaw_costs_its_own_part(models: list[Model]) -> None:
     """An error of a kind that nothing is written for is UNREADABLE with its words; the next part is judged."""
 
