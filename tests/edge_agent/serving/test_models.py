@@ -225,3 +225,46 @@ def test_a_body_longer_than_any_question_is_refused_by_its_length(line: Line) ->
         answer = sock.recv(1000)
 
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def damaged(request: bytes, rng: np.random.Generator) -> bytes:
+    """A request in which a few bytes are others, too many or missing."""
+    content = bytearray(request)
+    for _ in range(rng.integers(1, 4)):
+        at, kind = int(rng.integers(0, min(len(content), 600))), rng.integers(0, 3)
+        if kind == 0:
+            content[at] = rng.integers(0, 256)
+        elif kind == 1:
+            content[at:at] = rng.bytes(int(rng.integers(1, 5)))
+        else:
+            del content[at : at + int(rng.integers(1, 9))]
+    return bytes(content)
+
+
+def test_no_bytes_do_more_than_be_refused(line: Line) -> None:
+    """Whatever a neighbour sends is answered or refused, never an error of ours, and the next one is answered."""
+    rng = np.random.default_rng(7)
+    array = np.zeros((1, 3, SIDE, SIDE), np.float32)
+    asked = {"name": "image", "shape": array.shape, "datatype": "FP32", "parameters": {"binary_data_size": 12288}}
+    header = json.dumps({"inputs": [asked], "parameters": {"binary_data_output": True}}).encode()
+    head = (
+        f"POST /v2/models/surface/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(header) + array.nbytes}\r\n"
+        f"Inference-Header-Content-Length: {len(header)}\r\n\r\n"
+    )
+    whole = head.encode() + header + array.tobytes()
+
+    statuses = [first_status(line, whole), *(first_status(line, damaged(whole, rng)) for _ in range(150))]
+
+    assert statuses[0] == 200
+    assert len(set(statuses)) > 4
+    assert not {status for status in statuses if status >= 500}
+    assert line.ask("/v2/models/surface/infer", question(array))[0] == 200
+
+
+def first_status(line: Line, raw: bytes) -> int:
+    """The first status that comes back for some bytes; 0 when the connection just ends."""
+    with socket.create_connection(("127.0.0.1", line.server.port), timeout=10) as sock:
+        sock.sendall(raw)
+        sock.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: sock.recv(65536), b""))
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
