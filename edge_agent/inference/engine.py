@@ -8,7 +8,7 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -128,16 +128,18 @@ class Engine:
     def _open_elsewhere(self, model: bytes) -> ort.InferenceSession:
         """On another provider, which compiles for itself; what it cannot do, or all where it fails, the CPU does."""
         check(model)
-        wanted = self.provider
+        wanted, session = self.provider, None
         try:
             session = _session(model, self.options)
+            taken, whole = _taken(session, wanted)
+            reason = f"it takes {taken} of {whole} nodes, the CPU the others" if taken < whole else ""
         except Exception as error:  # noqa: BLE001 (whatever a driver raises: the processor is always there)
-            session, reason = None, _first_line(error)
-        if session is None or session.get_providers()[0] != wanted:
+            taken, reason = 0, f"it does not take the model: {_first_line(error)}"
+        self.fallback = f"{wanted}: {reason}" if reason else ""
+        if not taken:
             self.provider = CPU
-            self.fallback = f"{wanted} did not take the model: {reason if session is None else 'it says nothing'}"
-            self.options = Options(self.options.threads, self.options.arena, CPU, self.options.dimensions)
-            session = session or _session(model, self.options)
+            self.options = replace(self.options, provider=CPU)
+            session = _session(model, self.options)
         return session
 
 
@@ -191,6 +193,16 @@ def newest_opset(domain: str) -> int | None:
     return None
 
 
+def _taken(session: ort.InferenceSession, provider: str) -> tuple[int, int]:
+    """How many nodes a provider runs, of how many: the list of providers says who was asked, not who works."""
+    if provider not in session.get_providers():
+        return 0, 1
+    if not hasattr(session, "get_provider_graph_assignment_info"):  # of ONNX Runtime before 1.32
+        return 1, 1
+    shares = [(each.ep_name, len(each.get_nodes())) for each in session.get_provider_graph_assignment_info()]
+    return sum(count for name, count in shares if name == provider), sum(count for _, count in shares)
+
+
 def cache_key(model: bytes, options: Options) -> str:
     """What an optimised model depends on: the signed model, who optimised it, for which processor, and how.
 
@@ -216,6 +228,8 @@ def _session(
     options.enable_cpu_mem_arena = how.arena
     # Spinning costs 47 % of two cores at 20 Hz where sleeping costs 6 %, and its p99 is worse.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if how.provider != CPU:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     for name, side in how.dimensions.items():
         options.add_free_dimension_override_by_name(name, side)
     if save_as is not None:

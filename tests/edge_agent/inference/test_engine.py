@@ -7,6 +7,7 @@ import pytest
 from onnx import numpy_helper
 
 from edge_agent.errors import InferenceError
+from edge_agent.inference import engine as room
 from edge_agent.inference.cache import Cache
 from edge_agent.inference.engine import Engine
 from edge_agent.inference.providers import CPU
@@ -105,6 +106,33 @@ def test_a_provider_that_is_not_there_leaves_the_processor_and_a_sentence() -> N
         "OpenVINOExecutionProvider is not installed: it comes with onnxruntime-openvino, in place of onnxruntime"
     )
     assert np.array_equal(engine.run(TENSOR)["score"], Engine(MODEL).run(TENSOR)["score"])
+
+
+def test_a_provider_that_takes_no_node_is_not_said_to_run_the_model() -> None:
+    """One that is there and does nothing, as the one for the cloud: the CPU does all, and the engine says so."""
+    engine = Engine(MODEL, provider="AzureExecutionProvider")
+
+    assert engine.provider == CPU
+    assert engine.fallback == "AzureExecutionProvider: it takes 0 of 7 nodes, the CPU the others"
+    assert np.array_equal(engine.run(TENSOR)["score"], Engine(MODEL).run(TENSOR)["score"])
+
+
+def test_a_provider_that_fails_leaves_the_model_to_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its driver raises is in the sentence, and the line goes on."""
+    whole = room._session
+
+    def broken(model: bytes, how: room.Options, **more: object) -> object:
+        if how.provider != CPU:
+            message = "no such device"
+            raise RuntimeError(message)
+        return whole(model, how, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(room, "_session", broken)
+
+    engine = Engine(MODEL, provider="AzureExecutionProvider")
+
+    assert engine.fallback == "AzureExecutionProvider: it does not take the model: no such device"
+    assert "score" in engine.run(TENSOR)
 
 
 def test_the_provider_that_was_asked_for_needs_no_words() -> None:
