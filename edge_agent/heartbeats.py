@@ -17,6 +17,7 @@ from edge_agent.errors import StoreError
 from edge_agent.inference import memory, selftest
 from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Pipeline
+from edge_agent.inference.tuning import Plan
 from edge_agent.monitoring import checks
 from edge_agent.monitoring.faults import Faults
 from edge_agent.monitoring.heartbeat import Around, Heartbeat
@@ -123,8 +124,9 @@ def _around(config: Config, name: str, parts: Parts, environment: str) -> Around
     )
 
 
-def _load(folder: Path, variant: str) -> Model:
-    return Model.load(folder, variant=variant)
+def _load(folder: Path, model: Model) -> Model:
+    options = model.engine.options
+    return Model.load(folder, variant=model.variant, plan=Plan(model.variant, options.threads, arena=options.arena))
 
 
 def _digest(folder: Path) -> str:

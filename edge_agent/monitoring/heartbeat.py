@@ -48,8 +48,8 @@ class Around:
     """All goldens came out as they should: write it down."""
     failed: Callable[[Model], None]
     """One did not: whatever was written down counts no more."""
-    load: Callable[[Path, str], Model]
-    """The model of a folder and a variant, from the signed file. Raises InferenceError."""
+    load: Callable[[Path, Model], Model]
+    """The same model again from the signed file in a folder, run as this one is. Raises InferenceError."""
     install: Callable[[Model, Model], None]
     """Let the second judge instead of the first, unless another one does already."""
     fall_back: Callable[[str, str], bool]
@@ -181,7 +181,7 @@ class Heartbeat:
             return
         folder = self._around.folder(model)
         try:
-            fresh = self._around.load(folder, model.variant) if folder is not None else None
+            fresh = self._around.load(folder, model) if folder is not None else None
             differences = selftest.check(fresh, folder) if fresh is not None and folder is not None else []
         except InferenceError as error:
             fresh, differences = None, [Difference(model.manifest.name, "load", str(error))]

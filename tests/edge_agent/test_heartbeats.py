@@ -80,10 +80,10 @@ def test_without_a_release_before_it_stays_quarantined_and_says_so(
     """What is loaded anew is as wrong, and there is no hub: no part is judged by it, the gateway is not ready."""
     load = heartbeats._load
 
-    def damaged(folder: Path, variant: str) -> Model:
-        model = load(folder, variant)
-        corrupt(model)
-        return model
+    def damaged(folder: Path, model: Model) -> Model:
+        fresh = load(folder, model)
+        corrupt(fresh)
+        return fresh
 
     monkeypatch.setattr(heartbeats, "_load", damaged)
     with gateway.inside() as agent:

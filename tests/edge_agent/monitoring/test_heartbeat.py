@@ -81,7 +81,7 @@ class Line:
         self.failed: list[Model] = []
         self.returns: list[str] = []
         self.previous = previous
-        self.load: Callable[[Path, str], Model] = lambda folder, variant: Model.load(folder, variant=variant)
+        self.load: Callable[[Path, Model], Model] = lambda folder, _model: Model.load(folder)
         self.pipeline = Pipeline(
             "engine", Model.load(folder), guard=lambda *_: Reason.NONE, emit=self.judged.append, clock=self.clock
         )
@@ -122,8 +122,8 @@ class Line:
     def _install(self, before: Model, model: Model) -> None:
         assert self.pipeline.replace(before, model, lambda *_: Reason.NONE)
 
-    def _load(self, folder: Path, variant: str) -> Model:
-        return self.load(folder, variant)
+    def _load(self, folder: Path, model: Model) -> Model:
+        return self.load(folder, model)
 
     def _fall_back(self, digest: str, reason: str) -> bool:
         self.returns.append(reason)
@@ -225,10 +225,10 @@ def test_a_file_that_is_as_wrong_goes_back_or_stays_quarantined(tmp_path: Path, 
     line = Line(write(tmp_path / "bundle"), previous=previous)
     corrupt_outputs(line.pipeline.model)
 
-    def load(folder: Path, variant: str) -> Model:
-        model = Model.load(folder, variant=variant)
-        corrupt_weights(model)
-        return model
+    def load(folder: Path, _model: Model) -> Model:
+        fresh = Model.load(folder)
+        corrupt_weights(fresh)
+        return fresh
 
     line.load = load
     line.beat(FIRST_US)
@@ -237,7 +237,7 @@ def test_a_file_that_is_as_wrong_goes_back_or_stays_quarantined(tmp_path: Path, 
     assert "; loaded anew: engine of golden.npy" in line.returns[0]
     assert (STUCK in line.told) is not previous
     assert line.judge() == (Verdict.UNINSPECTED, Reason.QUARANTINED)
-    line.load = lambda folder, variant: Model.load(folder, variant=variant)
+    line.load = lambda folder, _model: Model.load(folder)
     line.previous = False
     line.beat()
     assert line.judge() == (Verdict.OK, Reason.NONE)
