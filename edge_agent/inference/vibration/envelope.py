@@ -27,26 +27,42 @@ def hilbert(window: Window) -> Analytic:
     return np.fft.ifft(spectrum * weights)
 
 
-def envelope(spectrum: Analytic, length: int, bins: tuple[int, int]) -> Window:
-    """The envelope of the band `bins` of a window [length], from its rfft, at m ≥ twice as many points as bins.
+class Filter:
+    """The envelope of one band of windows of one length, in buffers of its own: it holds until the next window.
 
-    Only that band's bins are transformed back, so the points lie length / m samples apart: the magnitude of the
-    analytic signal of the band-passed window at those places, for a fraction of the work.
+    Only the band's bins are transformed back, so the points lie length / m samples apart, m ≥ twice as many as bins:
+    the magnitude of the analytic signal of the band-passed window at those places, for a fraction of the work.
     """
-    first, last = bins
-    width = last - first
-    points = 1 << (max(_OVERSAMPLING * width, 2) - 1).bit_length()
-    band = np.zeros(points, np.complex128)
-    band[:width] = spectrum[first:last]
-    found: Window = np.abs(np.fft.ifft(band)) * (2 * points / length)
-    return found
+
+    def __init__(self, length: int, bins: tuple[int, int]) -> None:
+        first, last = bins
+        self._bins = slice(first, last)
+        self._width = last - first
+        self.points = 1 << (max(_OVERSAMPLING * self._width, 2) - 1).bit_length()
+        self._scale = 2 * self.points / length
+        self._band = np.zeros(self.points, np.complex128)
+        self._signal = np.empty(self.points, np.complex128)
+        self._envelope = np.empty(self.points)
+
+    def take(self, spectrum: Analytic) -> Window:
+        """The envelope [points] from the rfft of a window."""
+        self._band[: self._width] = spectrum[self._bins]
+        np.fft.ifft(self._band, out=self._signal)
+        np.abs(self._signal, out=self._envelope)
+        return np.multiply(self._envelope, self._scale, out=self._envelope)
+
+
+def envelope(spectrum: Analytic, length: int, bins: tuple[int, int]) -> Window:
+    """The envelope of the band `bins` of a window [length] from its rfft, as `Filter` gives it."""
+    return Filter(length, bins).take(spectrum)
 
 
 def kurtosis(values: Window) -> float:
     """Fourth moment over the square of the second, of values [n]: 3 for a normal distribution, 0 for a constant."""
     square = np.square(values - values.mean())
-    power = float(square.mean())
-    return float(np.square(square).mean()) / power**2 if power > 0 else 0.0
+    power = square.mean()
+    fourth = np.einsum("i,i->", square, square) / values.size
+    return float(fourth / np.square(power)) if power > 0 else 0.0
 
 
 def band_bins(band_hz: tuple[float, float], length: int, rate_hz: float) -> tuple[int, int]:

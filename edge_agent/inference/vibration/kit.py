@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edge_agent.inference.vibration import envelope, orders, spectrum
 from edge_agent.inference.vibration.bearing import fault_orders
+from edge_agent.inference.vibration.spectrum import Transform
 from edge_agent.inference.vibration.time_domain import time_features
 from edge_protocol.contract import Vibration, WindowInput
 from edge_protocol.features import FAULTS, feature_names, is_speed_known, log_bins
@@ -30,7 +31,7 @@ _SIDEBANDS = {"bpfo": "shaft", "bpfi": "shaft", "bsf": "ftf", "ftf": "shaft"}
 
 
 class Kit:
-    """The feature vector of one contract. Pure but for its tables, so any thread may use it."""
+    """The feature vector of one contract. It keeps buffers and so belongs to one thread at a time."""
 
     def __init__(self, contract: WindowInput) -> None:
         """Of a contract of other features it knows the channel only."""
@@ -41,7 +42,12 @@ class Kit:
         self._bins = log_bins(contract.length, self._about.bands)
         given = self._about.envelope_hz
         bands = (given,) if given is not None else envelope.candidate_bands(contract.rate_hz)
-        self._bands = [envelope.band_bins(band, contract.length, contract.rate_hz) for band in bands]
+        places = (envelope.band_bins(band, contract.length, contract.rate_hz) for band in bands)
+        self._filters = [envelope.Filter(contract.length, place) for place in places]
+        self._transform = Transform(contract.length)
+        self._rings = {each.points: Transform(each.points) for each in self._filters}
+        self._work = np.empty((2, contract.length))
+        self._lines = np.empty(contract.length // 2 + 1, np.complex128)
         self._orders = fault_orders(self._about.bearing) if self._about.bearing is not None else {}
         self._has_orders = is_speed_known(self._about)
         self.channels = tuple(filter(None, (contract.channel, self._about.speed_channel, *self._about.context)))
@@ -57,19 +63,20 @@ class Kit:
 
     def _vector(self, rows: Window) -> Window:
         window, about = rows[0], self._about
-        density = spectrum.density(window, self._rate_hz)
+        self._transform.take(window)
+        density = self._transform.density(self._rate_hz)
         found = [
-            *time_features(window),
+            *time_features(window, self._work),
             spectrum.velocity_rms(density, self._step_hz, about.velocity_hz, about.unit),
             *spectrum.band_energies(density, self._rate_hz, self._bins),
             *spectrum.centroid_and_entropy(density, self._step_hz),
         ]
         turns = self._turns(rows)
+        # Before the shaft: its orders may need the place of the window's own spectrum.
+        ringing = self._envelope(window, turns)
         if self._has_orders:
             found += self._shaft(window, turns)
-        found += self._envelope(window, turns)
-        found += [float(row.mean()) for row in rows[1:]]
-        return np.array(found)
+        return np.array([*found, *ringing, *(float(row.mean()) for row in rows[1:])])
 
     def _turns(self, rows: Window) -> Window | None:
         """Turns of the shaft at each sample where its speed is measured."""
@@ -84,14 +91,18 @@ class Kit:
         step = self._order_step(turns)
         if step is None:
             return [0.0] * (6 if teeth else 3)
-        lines = spectrum.amplitudes(window if turns is None else orders.resample(window, turns, self._length))
+        if turns is not None:
+            angles = orders.at_equal_angles(turns, self._length)
+            self._transform.take(orders.interpolate(window, angles, self._work[0]))
+        lines = self._transform.amplitudes()
         found = [spectrum.amplitude_at(lines, step, place, SYNCHRONOUS) for place in places]
         return [*found[:5], sum(found[5:])] if teeth else found
 
     def _envelope(self, window: Window, turns: Window | None) -> list[float]:
         """Size and impulsiveness of the envelope, and the bearing's faults in it."""
-        transformed = np.fft.rfft(window - window.mean())
-        candidates = [envelope.envelope(transformed, self._length, band) for band in self._bands]
+        np.subtract(window, window.mean(), out=self._work[0])
+        np.fft.rfft(self._work[0], out=self._lines)
+        candidates = [each.take(self._lines) for each in self._filters]
         kurtoses = [envelope.kurtosis(each) for each in candidates]
         best = int(np.argmax(kurtoses))
         signal = candidates[best]
@@ -105,7 +116,9 @@ class Kit:
         if turns is not None:
             places = orders.at_equal_angles(turns, signal.size) * (signal.size / self._length)
             signal = orders.interpolate(signal, places)
-        lines = spectrum.amplitudes(signal)
+        transform = self._rings[signal.size]
+        transform.take(signal)
+        lines = transform.amplitudes()
         top = 3.5 * max(self._orders.values())
         low, high = max(round(min(self._orders.values()) / 2 / step), 1), min(round(top / step), lines.size)
         floor = float(np.median(lines[low:high])) if high > low else 0.0

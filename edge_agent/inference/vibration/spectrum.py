@@ -30,19 +30,52 @@ def hann(length: int) -> Window:
     return window
 
 
+class Transform:
+    """Spectra of windows of one length, under one Hann window, in buffers of its own: they hold until the next `take`.
+
+    Arrays of this size made anew for each window cost more than the arithmetic: the system gives and takes the pages.
+    """
+
+    def __init__(self, length: int) -> None:
+        self._taper = hann(length)
+        self._tapered = np.empty(length)
+        self._lines = np.empty(length // 2 + 1, np.complex128)
+        self._power, self._density, self._amplitudes = np.empty((3, length // 2 + 1))
+        self._energy = float(np.square(self._taper).sum())
+        self._sum = float(self._taper.sum())
+
+    def take(self, window: Window) -> None:
+        """Transform a window [length] without its mean."""
+        np.subtract(window, window.mean(), out=self._tapered)
+        np.multiply(self._tapered, self._taper, out=self._tapered)
+        np.fft.rfft(self._tapered, out=self._lines)
+        np.square(self._lines.real, out=self._power)
+        np.square(self._lines.imag, out=self._density)
+        np.add(self._power, self._density, out=self._power)
+
+    def density(self, rate_hz: float) -> Spectrum:
+        """As the function of this name."""
+        np.multiply(self._power, 2 / (rate_hz * self._energy), out=self._density)
+        # Zero and the Nyquist frequency have no counterpart on the other side.
+        self._density[0] /= 2
+        if self._taper.size % 2 == 0:
+            self._density[-1] /= 2
+        return self._density
+
+    def amplitudes(self) -> Spectrum:
+        """As the function of this name."""
+        np.sqrt(self._power, out=self._amplitudes)
+        return np.multiply(self._amplitudes, 2 / self._sum, out=self._amplitudes)
+
+
 def density(window: Window, rate_hz: float) -> Spectrum:
     """Power spectral density [n // 2 + 1] of a window [n] under one Hann window, in unit² per hertz.
 
     Its sum times rate / n is the mean square of the window without its mean, but for the Hann window's weighting.
     """
-    taper = hann(window.size)
-    power = np.square(np.abs(np.fft.rfft((window - window.mean()) * taper)))
-    power *= 2 / (rate_hz * float(np.dot(taper, taper)))
-    # Zero and the Nyquist frequency have no counterpart on the other side.
-    power[0] /= 2
-    if window.size % 2 == 0:
-        power[-1] /= 2
-    return power
+    transform = Transform(window.size)
+    transform.take(window)
+    return transform.density(rate_hz)
 
 
 def welch(window: Window, rate_hz: float, segment: int) -> Spectrum:
@@ -55,9 +88,9 @@ def welch(window: Window, rate_hz: float, segment: int) -> Spectrum:
 
 def amplitudes(window: Window) -> Spectrum:
     """Amplitude [n // 2 + 1] in the window's unit: a sine of amplitude a, on a bin, stands there with a."""
-    taper = hann(window.size)
-    found: Spectrum = np.abs(np.fft.rfft((window - window.mean()) * taper)) * (2 / float(taper.sum()))
-    return found
+    transform = Transform(window.size)
+    transform.take(window)
+    return transform.amplitudes()
 
 
 def band_energies(spectrum: Spectrum, rate_hz: float, bins: tuple[int, ...]) -> Spectrum:
@@ -79,7 +112,7 @@ def velocity_rms(spectrum: Spectrum, step_hz: float, band_hz: tuple[float, float
         return 0.0
     power = spectrum[first : last + 1]
     if unit != "mm/s":
-        power = power / np.square(2 * np.pi * step_hz * np.arange(first, last + 1))
+        power = power / np.square(2 * np.pi * step_hz * _places(spectrum.size)[first : last + 1])
     return float(np.sqrt(power.sum() * step_hz)) * MM_S[unit]
 
 
@@ -92,10 +125,18 @@ def centroid_and_entropy(spectrum: Spectrum, step_hz: float) -> tuple[float, flo
     if not total > 0:
         return 0.0, 0.0
     share = spectrum / total
-    centroid = float(np.dot(share, np.arange(spectrum.size))) * step_hz
+    # Not np.dot: of so many values it is shared among threads, which a gateway has better use for.
+    centroid = float(np.einsum("i,i->", share, _places(spectrum.size))) * step_hz
     # Of p ln p the limit at zero is zero.
-    entropy = -float(np.dot(share, np.log(np.maximum(share, np.finfo(np.float64).tiny))))
+    entropy = -float(np.einsum("i,i->", share, np.log(np.maximum(share, np.finfo(np.float64).tiny))))
     return centroid, entropy / float(np.log(spectrum.size))
+
+
+@lru_cache(maxsize=16)
+def _places(size: int) -> Spectrum:
+    places = np.arange(size, dtype=np.float64)
+    places.flags.writeable = False
+    return places
 
 
 def amplitude_at(spectrum: Spectrum, step: float, place: float, tolerance: float) -> float:
