@@ -46,7 +46,7 @@ class Machine:
         turns = np.cumsum(speed) / RATE_HZ + rng.random()
         window = rng.normal(0, self.noise, length) + self.shaft * np.cos(2 * np.pi * turns)
         if self.teeth:
-            beat = 1 + 0.5 * np.cos(2 * np.pi * turns)
+            beat = 1 + 0.5 * np.cos(2 * np.pi * turns) + 0.25 * np.cos(4 * np.pi * turns)
             window += self.mesh * beat * np.cos(2 * np.pi * self.teeth * turns)
         return window + self._strikes(turns, rng) if self.fault else window
 
