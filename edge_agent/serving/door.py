@@ -1,6 +1,7 @@
 """Who may ask: by loopback who is on this machine, by a wider address who says the token. All others hear nothing."""
 
 import hmac
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 
@@ -72,8 +73,7 @@ class Local:
     def room(self, head: Head) -> int:
         """As the site says. Raises Refusal: 403."""
         named = head.fields.get("host", "localhost")
-        name = named if named.endswith("]") else named.rpartition(":")[0] or named
-        if not is_loopback(name.strip("[]").lower()):
+        if not _is_here(named):
             hint = "ask for 127.0.0.1 or localhost, or set [serving] token_file"
             raise Refusal(HTTPStatus.FORBIDDEN, f"this is not {named[:80]}", hint)
         return self._site.room(head)
@@ -81,3 +81,9 @@ class Local:
     def reply(self, head: Head, body: memoryview) -> Reply:
         """As the site says; asked only where there was room."""
         return self._site.reply(head, body)
+
+
+@lru_cache(64)
+def _is_here(host: str) -> bool:
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    return is_loopback(name.strip("[]").lower())

@@ -22,6 +22,9 @@ Reasons: TypeAlias = Callable[[], Sequence[str]]
 SMALL_BYTES = 64 * 1024
 """The longest body of a question that needs none."""
 
+MAX_FOUND = 256
+"""Paths whose row is remembered: what is asked again and again need not be looked for."""
+
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 """What of the protocol's extensions is kept."""
 
@@ -56,6 +59,7 @@ class Site:
 
     def __init__(self, answers: Answers) -> None:
         self._rows = _rows(answers)
+        self._found: dict[tuple[str, str], tuple[_Row, Mapping[str, str]]] = {}
 
     def room(self, head: Head) -> int:
         """How long the body of this request may be.
@@ -86,12 +90,16 @@ class Site:
 
     def _find(self, head: Head) -> tuple[_Row, Mapping[str, str]]:
         method = "GET" if head.method == "HEAD" else head.method
+        if (known := self._found.get((method, head.path))) is not None:
+            return known
         others = set()
         for row in self._rows:
-            found = row.path.fullmatch(head.path)
-            if found is not None and row.method == method:
-                return row, found.groupdict()
-            if found is not None:
+            matched = row.path.fullmatch(head.path)
+            if matched is not None and row.method == method:
+                if len(self._found) < MAX_FOUND:
+                    self._found[method, head.path] = (row, matched.groupdict())
+                return row, matched.groupdict()
+            if matched is not None:
                 others.add(row.method)
         if others:
             allow = (("Allow", ", ".join(sorted(others))),)
