@@ -21,6 +21,9 @@ Scores = npt.NDArray[np.float64]
 FIGURES = ("auroc", "overkill", "review", "escape")
 """Overkill: good parts called NG; review: good parts called REVIEW; escape: defective parts called OK; as shares."""
 
+ESCAPES, OVERKILLS = (0.0, 0.001, 0.01), (0.005, 0.02)
+"""Limits at which the other error is told."""
+
 _CONFIDENCE = 0.95
 _RESAMPLES = 1000
 
@@ -86,6 +89,37 @@ def share(count: int, n: int) -> Figure:
     return Figure(count / n, low, high, n)
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Scores of parts of which it is known whether they are good."""
+
+    good: Scores
+    bad: Scores
+
+
+def trade_offs(chosen: Labelled, tested: Labelled) -> dict[str, Figure]:
+    """What a limit on one error costs of the other: thresholds are set on `chosen`, both errors counted on `tested`."""
+    found = {}
+    for escape in ESCAPES:
+        threshold = _for_escape(chosen.bad, escape)
+        found[f"overkill, set for escape {escape:.1%}"] = share(int((tested.good >= threshold).sum()), len(tested.good))
+        found[f"escape, set for escape {escape:.1%}"] = share(int((tested.bad < threshold).sum()), len(tested.bad))
+    for overkill in OVERKILLS:
+        threshold = _for_overkill(chosen.good, overkill)
+        found[f"escape, set for overkill {overkill:.1%}"] = share(int((tested.bad < threshold).sum()), len(tested.bad))
+        found[f"overkill, set for overkill {overkill:.1%}"] = share(
+            int((tested.good >= threshold).sum()), len(tested.good)
+        )
+    return found
+
+
+def point_for(chosen: Labelled, *, escape: float, overkill: float) -> OperatingPoint:
+    """NG where at most a share `overkill` of the good ones is; OK where at most a share `escape` of the bad ones is."""
+    reject = _for_overkill(chosen.good, overkill)
+    accept = min(reject, _for_escape(chosen.bad, escape))
+    return OperatingPoint(accept=round(accept, 4), reject=round(reject, 4))
+
+
 def figures(good: Scores, bad: Scores, point: OperatingPoint, rng: np.random.Generator) -> dict[str, Figure]:
     """All of `FIGURES`."""
     return {
@@ -94,3 +128,13 @@ def figures(good: Scores, bad: Scores, point: OperatingPoint, rng: np.random.Gen
         "review": share(int(((good >= point.accept) & (good < point.reject)).sum()), len(good)),
         "escape": share(int((bad < point.accept).sum()), len(bad)),
     }
+
+
+def _for_escape(bad: Scores, limit: float) -> float:
+    """The highest threshold that lets at most a share `limit` of defective parts pass."""
+    return float(np.sort(bad)[int(limit * len(bad))])
+
+
+def _for_overkill(good: Scores, limit: float) -> float:
+    """The lowest threshold that stops at most a share `limit` of good parts."""
+    return float(np.nextafter(np.sort(good)[-1 - int(limit * len(good))], np.inf))

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import cv2
@@ -16,8 +15,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cloud_hub.factory import accuracy_guard, anomaly_head, datasets, efficientnet, evaluate, quantize, rounding_noise
-from cloud_hub.factory.accuracy_guard import Comparison, Guarded
+from cloud_hub.factory import anomaly_head, anomaly_variants, datasets, efficientnet, evaluate, quantize
+from cloud_hub.factory.anomaly_variants import NATIVE, THREADS, Lesson, patches_of, quantized
 from cloud_hub.factory.bundle_writer import write_bundle
 from cloud_hub.factory.card import complete_card, read_card
 from cloud_hub.factory.command import run_recipe
@@ -25,11 +24,9 @@ from cloud_hub.factory.drift_reference import make_reference
 from cloud_hub.factory.evaluate import Figure, Judged
 from cloud_hub.factory.goldens import Candidate, choose_goldens
 from cloud_hub.factory.graph import join
-from cloud_hub.factory.quantize import Arithmetic
 from cloud_hub.factory.run import Run, Say
 from cloud_hub.factory.second_opinion import by_reference
 from cloud_hub.factory.weights import read_weights
-from edge_agent.inference.engine import Engine
 from edge_agent.inference.model import Model
 from edge_agent.inference.preprocess import make_preprocessor
 from edge_agent.sources.scenes import DEFECTS, TextureScene
@@ -37,18 +34,12 @@ from edge_protocol import counters, statistics
 from edge_protocol.bundle import AnomalyOutput, Budget, ImageInput, Licence, Manifest, OperatingPoint, Variant
 
 HERE = Path(__file__).resolve().parent
-THREADS = 2
-NATIVE = ("fp32", "u8s8-7bit")
-"""Variants that any x86 computes as they are meant. The others are computed node by node here: exact, and slow."""
-
 TILES = 150
 PROTOTYPES = 1000
 SEEDS = {"upper": 21, "lower": 22, "head": 23, "flips": 24, "test": 25, "exact": 26, "reference": 27, "goldens": 28}
 GUARD_SEED = 29
 ACCEPT_QUANTILE, REJECT_QUANTILE = 0.98, 0.999
-CALIBRATION_TILES = 60
-GUARD_PARTS, GUARD_PARTS_EXACT, NOISE_TILES = 400, 200, 3
-TIMED_RUNS = 31
+GUARD_PARTS = 400
 TEST_PARTS, EXACT_PARTS, REFERENCE_PARTS, GOLDEN_PARTS = 200, 90, 2000, 24
 
 CONTRACT = ImageInput(
@@ -85,13 +76,14 @@ def build(out: Path, say: Say) -> Path:
         folds = wrangle(run, surfaces, work)
         backbone, patches = features(run, folds)
         head, point = train(run, patches)
-        guarded = quantized(run, surfaces, backbone, (head, point), folds)
+        tensors = [tensor for fold in folds for tensor in fold.tensors]
+        guarded = quantized(run, Lesson(CONTRACT.tensor, backbone, head, point, tensors, *guard_parts(surfaces)))
         exact = join(backbone, anomaly_head.make_head(head))
         models = {"fp32": exact, **{name: each.model for name, each in guarded.items()}}
         manifest = draft(card, run, point, models)
         loaded = {name: load(work / "draft", manifest, models, name) for name in models}
         measured, reference = judge(run, surfaces, loaded)
-        measured |= rounded_off(guarded)
+        measured |= anomaly_variants.told(guarded)
         opinion = by_reference(models["fp32"], CONTRACT)
         goldens, files = choose_goldens({n: m[0] for n, m in loaded.items()}, list(candidates(surfaces)), opinion)
         run.step("bundle")
@@ -136,7 +128,7 @@ def features(run: Run, folds: Sequence[Fold]) -> tuple[bytes, list[Floats]]:
     """The backbone, and the patches it makes of each fold."""
     run.step("features: feat16 and feat32 of the backbone, 196 patches a tile")
     backbone = efficientnet.make_backbone(read_weights(efficientnet.weights_file()))
-    return backbone, [patches_of(backbone, fold.tensors) for fold in folds]
+    return backbone, [patches_of(backbone, CONTRACT.tensor, fold.tensors) for fold in folds]
 
 
 def train(run: Run, patches: Sequence[Floats]) -> tuple[anomaly_head.Head, OperatingPoint]:
@@ -146,65 +138,6 @@ def train(run: Run, patches: Sequence[Floats]) -> tuple[anomaly_head.Head, Opera
     accept, reject = (round(float(q), 4) for q in np.quantile(held_aside, [ACCEPT_QUANTILE, REJECT_QUANTILE]))
     run.note(f"OK below {accept}, NG from {reject}")
     return head, OperatingPoint(accept=accept, reject=reject)
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What every variant is made of and compared with."""
-
-    quantizer: quantize.Quantizer
-    head: anomaly_head.Head
-    point: OperatingPoint
-    tensors: Sequence[npt.NDArray[Any]]
-    exact: Floats
-    parts: Sequence[npt.NDArray[Any]]
-    is_bad: npt.NDArray[np.bool_]
-    wanted: evaluate.Scores
-
-
-def quantized(
-    run: Run, surfaces: Path, backbone: bytes, trained: tuple[anomaly_head.Head, OperatingPoint], folds: Sequence[Fold]
-) -> dict[str, Guarded]:
-    """All int8 variants, each with the head aligned to what its arithmetic makes of good tiles, under the guard."""
-    run.step(f"quantize: {', '.join(a.variant.name for a in quantize.ARITHMETICS)}; the head stays in single precision")
-    head, point = trained
-    tensors = [tensor for fold in folds for tensor in fold.tensors][:: len(folds) * TILES // CALIBRATION_TILES]
-    parts, is_bad = guard_parts(surfaces)
-    exact = join(backbone, anomaly_head.make_head(head))
-    wanted = scores_of(exact, parts)
-    found = {}
-    with quantize.prepared(backbone, CONTRACT.tensor, tensors) as quantizer:
-        trial = Trial(quantizer, head, point, tensors, patches_of(backbone, tensors), parts, is_bad, wanted)
-        for arithmetic in quantize.ARITHMETICS:
-            name = arithmetic.variant.name
-            found[name] = guarded = hold(trial, arithmetic)
-            left = f"{len(guarded.in_float)} nodes in float" if guarded.in_float else "all in integers"
-            speed = f", {speed_up(exact, guarded.model, tensors[0]):.2f} times as fast here" if name in NATIVE else ""
-            run.note(f"{name}: {left}; {guarded.after}; {len(guarded.model) / 1e6:.1f} MB{speed}")
-    return found
-
-
-def hold(trial: Trial, arithmetic: Arithmetic) -> Guarded:
-    """The variant of one arithmetic that judges as single precision does, with as few nodes in float as that takes."""
-    name, quantizer = arithmetic.variant.name, trial.quantizer
-    optimise = name in NATIVE
-    n = GUARD_PARTS if optimise else GUARD_PARTS_EXACT
-
-    def make(in_float: Sequence[str]) -> bytes:
-        rounded = quantizer.make(arithmetic, in_float)
-        aligned = anomaly_head.align(trial.head, trial.exact, patches_of(rounded, trial.tensors, optimise=optimise))
-        return join(rounded, anomaly_head.make_head(aligned))
-
-    def compare(model: bytes) -> Comparison:
-        scores = scores_of(model, trial.parts[:n], optimise=optimise)
-        return accuracy_guard.compare(trial.wanted[:n], scores, trial.is_bad[:n], trial.point)
-
-    def worst_first() -> list[str]:
-        samples = trial.tensors[:: len(trial.tensors) // NOISE_TILES][:NOISE_TILES]
-        rounded = quantizer.make(arithmetic)
-        return [noise.node for noise in rounding_noise.by_node(quantizer.prepared, rounded, CONTRACT.tensor, samples)]
-
-    return accuracy_guard.search(make, compare, worst_first, name)
 
 
 def guard_parts(surfaces: Path) -> tuple[list[npt.NDArray[Any]], npt.NDArray[np.bool_]]:
@@ -217,39 +150,6 @@ def guard_parts(surfaces: Path) -> tuple[list[npt.NDArray[Any]], npt.NDArray[np.
         preprocessor.write(picture, tensors[-1])
         is_bad.append(defect is not None)
     return tensors, np.array(is_bad)
-
-
-def scores_of(model: bytes, tensors: Sequence[npt.NDArray[Any]], *, optimise: bool = True) -> npt.NDArray[np.float64]:
-    """The score that a whole model gives each tensor."""
-    engine = Engine(model, threads=THREADS, optimise=optimise)
-    return np.array([float(engine.run({CONTRACT.tensor: tensor})["score"].reshape(())) for tensor in tensors])
-
-
-def speed_up(exact: bytes, rounded: bytes, tensor: npt.NDArray[Any]) -> float:
-    """How many times as fast as single precision a variant is on this machine: the median of runs in turns."""
-    engines = [Engine(model) for model in (exact, rounded)]
-    ratios = []
-    for _ in range(TIMED_RUNS):
-        times = []
-        for engine in engines:
-            started = perf_counter()
-            engine.run({CONTRACT.tensor: tensor})
-            times.append(perf_counter() - started)
-        ratios.append(times[0] / times[1])
-    return float(np.median(ratios))
-
-
-def rounded_off(guarded: dict[str, Guarded]) -> dict[str, Figure | float]:
-    """What the guard found of each variant, for the card."""
-    told: dict[str, Figure | float] = {}
-    for name, each in guarded.items():
-        told[f"{name} nodes left in float"] = float(len(each.in_float))
-        told[f"{name} size in MB"] = round(len(each.model) / 1e6, 1)
-        for when, found in (("all in integers", each.before), ("as shipped", each.after)):
-            told[f"{name} {when}: auroc lost"] = found.loss
-            told[f"{name} {when}: same verdict"] = found.agreement
-            told[f"{name} {when}: rank correlation"] = found.rank
-    return told
 
 
 def draft(card: dict[str, Any], run: Run, point: OperatingPoint, models: dict[str, bytes]) -> Manifest:
@@ -340,12 +240,6 @@ def candidates(surfaces: Path) -> Iterator[Candidate]:
             picture, defect = scene.draw(n)
             encoded = cv2.imencode(".png", picture)[1].tobytes()
             yield Candidate(defect or "good", "NG" if defect else "OK", f"goldens/{defect or 'good'}-{n}.png", encoded)
-
-
-def patches_of(model: bytes, tensors: Sequence[npt.NDArray[Any]], *, optimise: bool = True) -> Floats:
-    """The patches [tiles, 196, 432] that a backbone makes of tensors."""
-    engine = Engine(join(model, anomaly_head.make_patches()), threads=THREADS, optimise=optimise)
-    return np.stack([engine.run({CONTRACT.tensor: tensor})["patches"] for tensor in tensors])
 
 
 if __name__ == "__main__":

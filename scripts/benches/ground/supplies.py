@@ -57,7 +57,7 @@ def build_missing() -> None:
         return
     say("building the models by their recipes, once")
     try:
-        subprocess.run([ROOT / "scripts" / "build_models"], check=True, stdout=sys.stderr)
+        subprocess.run([ROOT / "scripts" / "build_models", SURFACE, ENGINE], check=True, stdout=sys.stderr)
     except (OSError, subprocess.CalledProcessError) as error:
         message = f"the models could not be built: {error}"
         raise BenchError(message, "run scripts/build_models and read what it says") from error
