@@ -43,8 +43,13 @@ JSON_BYTES_PER_VALUE = 32
 HEADER_BYTES = 64 * 1024
 """Room for all of a body that is no number."""
 
-MAX_TEXT_BYTES = 32 * 2**20
-"""The longest JSON body that is taken; what is larger is sent as binary tensors."""
+MAX_TEXT_BYTES = 8 * 2**20
+"""The longest JSON body that is taken; what is larger is sent as binary tensors, which cost the line nothing."""
+
+CHUNK_BYTES = 64 * 1024
+"""Text that is made numbers in one go, 0.3 ms: while it is, no other thread of this process moves."""
+
+MAX_NESTED_BYTES = 2**20
 
 _ANY_BYTES = 8 * 2**20
 """Room for an input of any length."""
@@ -217,19 +222,20 @@ def _from_bytes(given: _Input, kind: np.dtype[Any], shape: tuple[int, ...], tail
 
 
 def _from_json(given: _Input, kind: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    where, count = f"input {given.name!r}", math.prod(shape)
-    if not len(given.data):
+    where, count, text = f"input {given.name!r}", math.prod(shape), bytes(given.data)
+    if not text:
         _refuse(f"{where}: has neither data nor a binary_data_size")
-    depth = _depth(bytes(memoryview(given.data)[: len(shape) + 64]))
+    depth = _depth(text[: len(shape) + 64])
     if depth != 1 and depth != len(shape):
         _refuse(f"{where}: data is a flat list, or lists nested as its shape {list(shape)}")
     # Between values there is one comma less than values, however they are nested: known before memory is taken.
-    if bytes(given.data).count(b",") != max(0, count - 1):
+    if text.count(b",") != max(0, count - 1):
         _refuse(f"{where}: data has not the {count} values of its shape {list(shape)}")
+    if depth > 1 and len(text) > MAX_NESTED_BYTES:
+        _refuse(f"{where}: nested lists of more than {MAX_NESTED_BYTES} bytes are not taken", "send a flat list")
     try:
-        values = msgspec.json.decode(given.data, type=_nested(kind.kind, depth))
         with np.errstate(over="ignore"):
-            array = np.array(values, kind)
+            array = np.array(_values(text, kind, depth), kind) if depth != 1 else _flat(text, kind, count)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError) as error:
         raise Refusal(
             HTTPStatus.BAD_REQUEST, f"{where}: data is not {given.datatype} {list(shape)}: {error}"
@@ -237,6 +243,25 @@ def _from_json(given: _Input, kind: np.dtype[Any], shape: tuple[int, ...]) -> Ar
     if array.size != count or (depth > 1 and array.shape != shape):
         _refuse(f"{where}: data has {array.size} values, its shape {list(shape)} takes {count}")
     return array.reshape(shape)
+
+
+def _flat(text: bytes, kind: np.dtype[Any], count: int) -> Array:
+    """The numbers of a list, a piece at a time: between two pieces the line's threads have their turn."""
+    inner = text.strip()
+    if len(inner) <= CHUNK_BYTES:
+        return np.array(_values(inner, kind, 1), kind)
+    array, filled, at = np.empty(count, kind), 0, 1
+    while at < len(inner):
+        end = inner.find(b",", at + CHUNK_BYTES)
+        end = len(inner) - 1 if end < 0 else end
+        piece = np.array(_values(b"[" + inner[at:end] + b"]", kind, 1), kind)
+        array[filled : filled + len(piece)] = piece
+        filled, at = filled + len(piece), end + 1
+    return array[:filled]
+
+
+def _values(text: bytes, kind: np.dtype[Any], depth: int) -> Any:
+    return msgspec.json.decode(text, type=_nested(kind.kind, depth))
 
 
 def _depth(text: bytes) -> int:

@@ -180,6 +180,45 @@ def test_each_output_comes_as_it_was_asked_for() -> None:
     assert wanted == [{"y": False, "z": False}, {"y": True, "z": True}, {"z": True, "y": False}]
 
 
+@pytest.mark.parametrize("name", ["FP32", "INT64", "BOOL"])
+def test_long_text_is_read_in_pieces(name: str) -> None:
+    """The line waits for no more than a piece at a time, and not one number is lost between two."""
+    array = (np.arange(60_000) % 7 * (1.1 if name == "FP32" else 1)).astype(DATATYPES[name])
+    signature = Signature({"x": Tensor("x", name, array.shape)}, {})
+    given = {"name": "x", "shape": array.shape, "datatype": name, "data": array.tolist()}
+    spaced = json.dumps({"inputs": [given]}, separators=(" ,\n ", " : ")).encode()
+
+    found = ask({"inputs": [given]}, b"", signature).tensors["x"]
+    again = oip.parse(memoryview(spaced), None, signature).tensors["x"]
+
+    assert len(json.dumps(given["data"])) > 2 * oip.CHUNK_BYTES
+    assert found.tobytes() == again.tobytes() == array.tobytes()
+    given["data"][40_000] = "7"
+    with pytest.raises(Refusal, match=f"data is not {name}"):
+        ask({"inputs": [given]}, b"", signature)
+
+
+def test_a_number_too_large_is_refused_wherever_it_stands() -> None:
+    """In a piece as in a short list: nothing wraps around."""
+    signature = Signature({"x": Tensor("x", "UINT8", (40_000,))}, {})
+    values = [0] * 40_000
+    values[30_000] = 256
+
+    with pytest.raises(Refusal, match="data is not UINT8"):
+        ask({"inputs": [{"name": "x", "shape": [40_000], "datatype": "UINT8", "data": values}]}, b"", signature)
+
+
+def test_long_text_is_flat() -> None:
+    """Nested lists can only be read in one go, so they are short."""
+    signature = Signature({"x": Tensor("x", "FP64", (1, 60_000))}, {})
+    data = [[0.123456789012345678] * 60_000]
+
+    with pytest.raises(Refusal, match="nested lists") as caught:
+        ask({"inputs": [{"name": "x", "shape": [1, 60_000], "datatype": "FP64", "data": data}]}, b"", signature)
+
+    assert "flat" in caught.value.hint
+
+
 def test_a_bomb_of_commas_is_refused_before_it_is_decoded() -> None:
     """A body has as many values as its shape: more are counted, not made into objects."""
     text = b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[' + b"0," * 500_000 + b"0]}]}"
