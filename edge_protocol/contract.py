@@ -47,7 +47,8 @@ class Vibration(msgspec.Struct, frozen=True, kw_only=True):
     """What the `vibration` features are made of, in the order of `features.feature_names`.
 
     `shaft_hz` is the nominal speed, 0 where it is not known; `speed_channel` names the channel of a sample that holds
-    the measured one in hertz, one value or many over the window, and orders then follow it. The means of the `context`
+    the measured one in hertz, one value or many over the window, and orders then follow it. `axes` are further
+    channels like the window's, each with features of its own, named after it. The means of the `context`
     channels, as load or temperature, are features of their own names. `unit` is that of the window. `envelope_hz` is
     the band around the resonance; without it each window takes the most impulsive of a few bands. `velocity_hz` is
     where the velocity is integrated, and `zones` are its limits A/B, B/C and C/D in mm/s as a standard has them for
@@ -56,6 +57,7 @@ class Vibration(msgspec.Struct, frozen=True, kw_only=True):
 
     shaft_hz: float = 0.0
     speed_channel: str = ""
+    axes: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
     unit: Literal["m/s2", "g", "mm/s"] = "m/s2"
     bearing: Bearing | None = None

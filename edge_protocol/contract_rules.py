@@ -32,6 +32,7 @@ _MAX_VALUES = 2**26
 """Of one tensor: a manifest must not ask a gateway for all of its memory."""
 
 _MAX_BANDS = 256
+_MAX_CHANNELS = 64
 _WHOLE = {"uint8": (0, 2**8 - 1), "int32": (-(2**31), 2**31 - 1), "int64": (-(2**53), 2**53)}
 """What a constant of each type may be; beyond 2^53 a number in JSON is no longer exact."""
 
@@ -126,6 +127,8 @@ def _shape_problems(contract: WindowInput) -> Iterator[str]:
         most = min(_MAX_BANDS, contract.length // 2 - FIRST_BIN)
         if not 1 <= contract.vibration.bands <= most:
             yield f"input: vibration.bands must lie between 1 and {most}"
+        if len(contract.vibration.axes) + len(contract.vibration.context) > _MAX_CHANNELS:
+            yield f"input: vibration.axes and context are {_MAX_CHANNELS} channels at most"
 
 
 def _vibration_problems(contract: WindowInput, vibration: Vibration | None) -> Iterator[str]:
@@ -143,7 +146,9 @@ def _vibration_problems(contract: WindowInput, vibration: Vibration | None) -> I
         yield "input: vibration.envelope_hz must not reach beyond half of rate_hz"
     if vibration.zones is not None and not 0 < vibration.zones[0] < vibration.zones[1] < vibration.zones[2]:
         yield "input: vibration.zones ascend from above zero"
-    channels = [name for name in (contract.channel, vibration.speed_channel, *vibration.context) if name]
+    channels = [
+        name for name in (contract.channel, *vibration.axes, vibration.speed_channel, *vibration.context) if name
+    ]
     names = feature_names(contract)
     if len(set(channels)) != len(channels) or len(set(names)) != len(names):
         yield "input: vibration's channels must differ from each other and from the names of the features"

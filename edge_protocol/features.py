@@ -62,7 +62,7 @@ def log_bins(length: int, bands: int) -> tuple[int, ...]:
 
 def _vibration(contract: WindowInput, vibration: Vibration) -> tuple[str, ...]:
     is_known = is_speed_known(vibration)
-    return (
+    of_one = (
         *TIME,
         VELOCITY,
         *_bands(log_bins(contract.length, vibration.bands), contract),
@@ -71,9 +71,10 @@ def _vibration(contract: WindowInput, vibration: Vibration) -> tuple[str, ...]:
         *(MESH if vibration.gear_teeth else ()),
         *ENVELOPE,
         *((f"{fault}_{part}" for fault in FAULTS for part in FAULT_PARTS) if vibration.bearing else ()),
-        *((SPEED,) if vibration.speed_channel else ()),
-        *vibration.context,
     )
+    axes = (contract.channel, *vibration.axes)
+    of_all = of_one if len(axes) == 1 else tuple(f"{axis} {name}" for axis in axes for name in of_one)
+    return (*of_all, *((SPEED,) if vibration.speed_channel else ()), *vibration.context)
 
 
 def _equal_bins(length: int, bands: int) -> tuple[int, ...]:

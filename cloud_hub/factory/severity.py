@@ -12,9 +12,6 @@ from edge_protocol.features import VELOCITY, feature_names
 
 Limits = tuple[float, float, float]
 
-CHECKED = False
-"""Whether a person has compared the table with the standard."""
-
 LIMITS_MM_S: dict[tuple[str, str], Limits] = {
     ("above 300 kW", "rigid"): (2.3, 4.5, 7.1),
     ("above 300 kW", "flexible"): (3.5, 7.1, 11.0),
@@ -23,9 +20,6 @@ LIMITS_MM_S: dict[tuple[str, str], Limits] = {
 }
 """A/B, B/C and C/D in mm/s, by the machine's power and its foundation."""
 
-CHANGE_SHARE = 0.25
-"""Of B/C: a change of the velocity by so much wants a look, whatever the zone (criterion II)."""
-
 
 def operating_point(limits: Limits, persistence: tuple[int, int] = (3, 5), hysteresis: float = 0.0) -> OperatingPoint:
     """Zones A and B are OK, C is REVIEW, D is NG: the score is the velocity itself."""
@@ -33,12 +27,13 @@ def operating_point(limits: Limits, persistence: tuple[int, int] = (3, 5), hyste
 
 
 def make_graph(contract: WindowInput) -> bytes:
-    """The contract's tensor to `score` [1]: its velocity in mm/s, undone of mean and deviation."""
+    """The contract's tensor to `score` [1]: its velocity in mm/s, of several axes the largest."""
     names = feature_names(contract)
-    place, graph = names.index(VELOCITY), Graph("severity")
-    value = graph.node("Gather", contract.tensor, np.array([place], np.int64), axis=1)
+    places = [place for place, name in enumerate(names) if name.endswith(VELOCITY)]
+    graph = Graph("severity")
+    values = graph.node("Gather", contract.tensor, np.array(places, np.int64), axis=1)
     if contract.std:
-        scaled = graph.node("Mul", value, np.array([[contract.std[place]]], np.float32))
-        value = graph.node("Add", scaled, np.array([[contract.mean[place]]], np.float32))
-    graph.node("Reshape", value, np.array([1], np.int64), output="score")
+        mean, std = (np.array(each, np.float32)[None, places] for each in (contract.mean, contract.std))
+        values = graph.node("Add", graph.node("Mul", values, std), mean)
+    graph.node("ReduceMax", values, axes=[1], keepdims=0, output="score")
     return graph.model({contract.tensor: [1, len(names)]}, {"score": [1]})

@@ -89,9 +89,10 @@ class Case:
         window = self._manifest.input
         if not isinstance(window, WindowInput) or window.vibration is None or window.vibration.zones is None:
             return ""
-        if self._teller is None or (velocity := self._teller.value(VELOCITY, prediction.features)) is None:
-            return ""
-        return zone(velocity, window.vibration.zones)
+        names = [name for name in feature_names(window) if name.endswith(VELOCITY)]
+        found = [self._teller.value(name, prediction.features) for name in names] if self._teller is not None else []
+        velocities = [each for each in found if each is not None]
+        return zone(max(velocities), window.vibration.zones) if velocities else ""
 
     def _explanation(self, judgement: Judgement, prediction: Prediction) -> Explanation:
         reasons: tuple[ExplainedFeature, ...] = ()

@@ -148,7 +148,7 @@ class WindowPreprocessor:
         self._mean = np.array(contract.mean or 0.0)
         self._std = np.array(contract.std or 1.0)
         kit = Kit(contract)
-        self.channels = kit.channels
+        self.channels, self._windows = kit.channels, kit.axes
         self._features: Callable[[Window], Window] = {
             "log-power-spectrum": lambda window: log_power_spectrum(window, contract.bands),
             "raw": lambda window: window,
@@ -172,7 +172,7 @@ class WindowPreprocessor:
         """
         length = self._contract.length
         if isinstance(data, tuple):
-            return gather_rows(data, self.channels, length)
+            return gather_rows(data, self.channels, length, self._windows)
         if len(self.channels) > 1:
             return read_rows(data, self.channels, length)
         return check_window(data, length) if isinstance(data, np.ndarray) else read_window(data, length)

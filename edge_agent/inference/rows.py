@@ -23,16 +23,18 @@ def read_rows(data: bytes | npt.NDArray[Any], names: Sequence[str], length: int)
     return _finite(rows.astype(np.float64))
 
 
-def gather_rows(parts: Sequence[bytes | npt.NDArray[Any]], names: Sequence[str], length: int) -> Window:
-    """The window and, beside it, channels of any number of values over the same time, drawn out to its length.
+def gather_rows(
+    parts: Sequence[bytes | npt.NDArray[Any]], names: Sequence[str], length: int, windows: int = 1
+) -> Window:
+    """As many windows, and beside them channels of any number of values over the same time, drawn out to their length.
 
     Raises:
         InferenceError: UNREADABLE, WRONG_SHAPE or NOT_FINITE.
     """
     rows = np.empty((len(parts), length))
-    first = parts[0]
-    rows[0] = check_window(first, length) if isinstance(first, np.ndarray) else read_window(first, length)
-    for row, part, name in zip(rows[1:], parts[1:], names[1:], strict=True):
+    for row, part in zip(rows, parts[:windows], strict=False):
+        row[...] = check_window(part, length) if isinstance(part, np.ndarray) else read_window(part, length)
+    for row, part, name in zip(rows[windows:], parts[windows:], names[windows:], strict=True):
         values = _values(part, name, length)
         row[...] = np.interp(np.linspace(0, values.size - 1, length), np.arange(values.size), values)
     return _finite(rows)

@@ -1,6 +1,7 @@
 """A contract comes in, a function from windows to feature vectors goes out, with all that can be made beforehand.
 
-Row 0 of what is given is the window, then the speed in hertz where it is measured, then the context channels.
+Of the rows that are given, the window and further axes come first, then the speed in hertz where it is measured, then
+the context channels.
 """
 
 from typing import TypeAlias
@@ -50,7 +51,9 @@ class Kit:
         self._lines = np.empty(contract.length // 2 + 1, np.complex128)
         self._orders = fault_orders(self._about.bearing) if self._about.bearing is not None else {}
         self._has_orders = is_speed_known(self._about)
-        self.channels = tuple(filter(None, (contract.channel, self._about.speed_channel, *self._about.context)))
+        self.axes = 1 + len(self._about.axes)
+        beside = (self._about.speed_channel, *self._about.context)
+        self.channels = tuple(filter(None, (contract.channel, *self._about.axes, *beside)))
         self.size = len(feature_names(contract))
 
     def vector(self, rows: Window) -> Window:
@@ -62,7 +65,12 @@ class Kit:
             return self._vector(rows.reshape(-1, self._length))
 
     def _vector(self, rows: Window) -> Window:
-        window, about = rows[0], self._about
+        turns = self._turns(rows)
+        found = [value for window in rows[: self.axes] for value in self._axis(window, turns)]
+        return np.array([*found, *(float(row.mean()) for row in rows[self.axes :])])
+
+    def _axis(self, window: Window, turns: Window | None) -> list[float]:
+        about = self._about
         self._transform.take(window)
         density = self._transform.density(self._rate_hz)
         found = [
@@ -71,16 +79,15 @@ class Kit:
             *spectrum.band_energies(density, self._rate_hz, self._bins),
             *spectrum.centroid_and_entropy(density, self._step_hz),
         ]
-        turns = self._turns(rows)
         # Before the shaft: its orders may need the place of the window's own spectrum.
         ringing = self._envelope(window, turns)
         if self._has_orders:
             found += self._shaft(window, turns)
-        return np.array([*found, *ringing, *(float(row.mean()) for row in rows[1:])])
+        return [*found, *ringing]
 
     def _turns(self, rows: Window) -> Window | None:
         """Turns of the shaft at each sample where its speed is measured."""
-        return orders.phase(np.abs(rows[1]), self._rate_hz) if self._about.speed_channel else None
+        return orders.phase(np.abs(rows[self.axes]), self._rate_hz) if self._about.speed_channel else None
 
     def _shaft(self, window: Window, turns: Window | None) -> list[float]:
         """Amplitudes of the shaft's orders and the gear's."""

@@ -2,6 +2,7 @@
 
 import io
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -48,6 +49,19 @@ def test_one_array_and_parts_are_the_same_rows(preprocessor: WindowPreprocessor)
     preprocessor.write(decoded[0], tensor)
     named = dict(zip(feature_names(CONTRACT), tensor[0].tolist(), strict=True))
     assert (named["speed_hz"], named["load"]) == pytest.approx((30.0, 5.5))
+
+
+def test_further_axes_are_windows() -> None:
+    """An axis has the window's length, unlike speed and context."""
+    about = Vibration(axes=("b",), speed_channel="n", bands=8)
+    preprocessor = WindowPreprocessor(msgspec.structs.replace(CONTRACT, vibration=about))
+
+    rows = preprocessor.decode((WINDOW, 2 * WINDOW, np.array(30.0)))
+
+    np.testing.assert_allclose(rows, np.stack([WINDOW, 2 * WINDOW, np.full(LENGTH, 30.0)]))
+    with pytest.raises(InferenceError) as refused:
+        preprocessor.decode((WINDOW, np.array(1.0), np.array(30.0)))
+    assert refused.value.reason is Reason.WRONG_SHAPE
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,8 @@ def test_the_band_is_found_where_none_is_given() -> None:
         {"context": ("load", "oil_c")},
         {"speed_channel": "speed", "context": ("load",)},
         {"bands": 7},
+        {"axes": ("y", "z")},
+        {"axes": ("y",), "speed_channel": "speed", "context": ("load",), "gear_teeth": 20},
     ],
 )
 def test_each_feature_has_a_name(changes: dict[str, object]) -> None:
@@ -123,6 +125,21 @@ def test_each_feature_has_a_name(changes: dict[str, object]) -> None:
     assert np.isfinite(vector).all()
     if "load" in names:
         assert vector[names.index("load")] == pytest.approx(30.0 + kit.channels.index("load") - 1)
+
+
+def test_each_axis_has_its_own_features() -> None:
+    """The features of an axis are those that it would have alone, under its name, at the common speed."""
+    about = contract(axes=("y",), speed_channel="speed")
+    x, y = Machine("bpfo").run(1), Machine("bpfi").run(2)
+    speed = np.full(20_480, SHAFT_HZ)
+
+    both = named(about, np.stack([x, y, speed]))
+
+    for axis, window in (("signal", x), ("y", y)):
+        alone = named(contract(speed_channel="speed"), np.stack([window, speed]))
+        speed_hz = alone.pop("speed_hz")
+        assert {f"{axis} {name}": value for name, value in alone.items()}.items() <= both.items()
+        assert both["speed_hz"] == speed_hz
 
 
 def test_a_shaft_that_stands_still_has_no_orders() -> None:
