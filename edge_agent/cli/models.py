@@ -8,6 +8,7 @@ import click
 from edge_agent.cli import place
 from edge_agent.cli.printing import as_json, show_json, show_rows
 from edge_agent.config import Config
+from edge_agent.errors import InferenceError
 from edge_protocol import bundle
 from edge_protocol.errors import ManifestError
 
@@ -21,9 +22,9 @@ def command(config_file: Path, *, as_json: bool) -> None:
     folder = settings.data_dir / "bundles"
     names = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
     names |= {pipeline.bundle for pipeline in settings.pipelines}
-    slots = _slots(settings)
-    placed = [_look(folder / name, _users(settings, name, slots)) for name in sorted(names)]
-    rows = placed + [_look(settings.data_dir / "slots" / digest, users) for digest, users in slots.items()]
+    slots, plans = _slots(settings), _plans(settings)
+    placed = [_look(folder / name, _users(settings, name, slots), plans) for name in sorted(names)]
+    rows = placed + [_look(settings.data_dir / "slots" / digest, users, plans) for digest, users in slots.items()]
     if as_json:
         show_json(rows)
     else:
@@ -50,16 +51,43 @@ def _users(settings: Config, name: str, slots: dict[str, list[str]]) -> list[str
     return [table.name for table in settings.pipelines if table.bundle == name and table.name not in updated]
 
 
-def _look(folder: Path, users: list[str]) -> dict[str, Any]:
+def _plans(settings: Config) -> dict[str, Any]:
+    """The plans that were measured on this gateway as it is now, by digest."""
+    from edge_agent.inference.engine import own_fingerprint
+    from edge_agent.inference.tuning import Plan
+
+    if not place.database(settings).is_file():
+        return {}
+    sql = "SELECT digest, variant, threads, arena, p50_ms FROM plans WHERE fingerprint = :mark"
+    rows = place.select(settings, sql, {"mark": own_fingerprint()})
+    return {row["digest"]: Plan(row["variant"], row["threads"], bool(row["arena"]), row["p50_ms"]) for row in rows}
+
+
+def _look(folder: Path, users: list[str], plans: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"bundle": folder.name, "version": None, "task": None, "digest": None, "pipelines": users}
     try:
         manifest, digest = bundle.load(folder) if folder.parent.name == "bundles" else _load_slot(folder)
     except ManifestError as error:
-        return row | {"variants": [], "state": f"{error}"}
+        return row | {"variants": [], "runs_as": None, "state": f"{error}"}
     variants = [variant.name for variant in manifest.variants]
+    runs_as = _runs_as(manifest, folder, plans.get(digest))
     found = {"bundle": manifest.name if folder.name == digest else folder.name, "version": manifest.version}
     found |= {"task": manifest.task, "digest": digest[:12]}
-    return row | found | {"variants": variants, "state": "whole"}
+    return row | found | {"variants": variants, "runs_as": runs_as, "state": "whole"}
+
+
+def _runs_as(manifest: bundle.Manifest, folder: Path, plan: Any) -> str:
+    """Variant, threads and provider, as the next start would load it where nothing else is configured."""
+    from edge_agent.inference.engine import settle_provider
+    from edge_agent.inference.variants import settle
+
+    try:
+        how = settle(manifest, folder, "", plan)
+    except InferenceError as error:
+        return str(error)
+    provider, fallback = settle_provider(manifest.variant(how.variant).provider)
+    threads = f"{how.threads} thread{'s' if how.threads > 1 else ''}"
+    return f"{how.variant}, {threads}, {provider.removesuffix('ExecutionProvider')}{'; ' * bool(fallback)}{fallback}"
 
 
 def _load_slot(folder: Path) -> tuple[bundle.Manifest, str]:

@@ -168,8 +168,12 @@ def optimise(model: bytes, options: Options | None = None) -> bytes:
 
 def open_cache(folder: Path, store: Store) -> Cache:
     """What was made of models on this gateway, by its database."""
-    mark = fingerprint(architecture(), cpu_flags(), cpu_quota(), RUNTIME)
-    return Cache(folder, StoreRows(store), StorePlans(store, mark))
+    return Cache(folder, StoreRows(store), StorePlans(store, own_fingerprint()))
+
+
+def own_fingerprint() -> str:
+    """What plans that are measured now hold for."""
+    return fingerprint(architecture(), cpu_flags(), cpu_quota(), RUNTIME)
 
 
 def settle_provider(wanted: str) -> tuple[str, str]:

@@ -126,6 +126,27 @@ def test_a_child_that_dies_is_a_failed_self_test(tmp_path: Path, how: str, monke
     assert found.problem.detail == "the self-test ended by " + ("signal 11" if how == "SIGSEGV" else "no way")
 
 
+def test_a_child_that_dies_while_it_looks_for_a_plan_has_proved_its_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was said before counts: a plan is worth having, and no condition."""
+    slot = write(tmp_path / "slot", good("1.1.0"))
+    said = msgspec.json.encode(Report(variant="fp32", rss_mb=50.0, latency_ms=1.0, seconds=1.0)).decode()
+    program = f"import os; print({said!r}, flush=True); os.kill(os.getpid(), 9)"
+    (tmp_path / "program.py").write_text(program)
+    script = tmp_path / "python"
+    script.write_text(f"#!/bin/sh\nexec {sys.executable} {tmp_path / 'program.py'}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+
+    found = Proof(slot, bundle.parse(good("1.1.0").manifest), variant="", cache=tmp_path / "cache", deadline_s=60)
+    while not found.poll():
+        threading.Event().wait(0.02)
+
+    assert found.problem is None
+    assert (found.report.variant, found.report.plan) == ("fp32", None)
+
+
 @pytest.mark.parametrize(
     ("report", "words"),
     [
