@@ -34,8 +34,11 @@ def watched(site: Site) -> None:
         narrator.verdict(live.name, each, live.gateway.describe(None))
     narrator.pause()
     narrator.say(f"Asked why, yard-1 says of frame {n}:")
+    aside = [line for line in told if "saw " in line and ZONE not in line]
     for line in told:
-        narrator.say(line)
+        if line not in aside:
+            narrator.say(line)
+    narrator.say(f"  {len(aside)} more things are in its record, none of them in the zone")
     site.prove("the record has the box and the zone", holds=any(ZONE in line and "person" in line for line in told))
     kept = [path for path in (live.folder / "data").rglob("*") if path.suffix in (".png", ".jpg")]
     site.prove("yard-1 keeps no picture: people are in view", holds=not _beside_bundles(kept))
