@@ -17,7 +17,7 @@ from edge_protocol import bundle, counters, statistics
 
 MODELS = Path(__file__).parents[2] / "models"
 NAMES = ("surface-anomaly", "engine-fault")
-EVERY = (*NAMES, "person-zone")
+EVERY = (*NAMES, "person-zone", "cookie-anomaly", "board-anomaly")
 NATIVE = {"surface-anomaly": ("fp32", "u8s8-7bit"), "engine-fault": ("fp32",)}
 PANE = 500
 

@@ -2,8 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cloud_hub.factory.evaluate import FIGURES, auroc, auroc_figure, figures, judge_all, share
+from cloud_hub.factory import evaluate
+from cloud_hub.factory.evaluate import FIGURES, Labelled, auroc, auroc_figure, figures, judge_all, share
 from edge_agent.inference.model import Model
 from edge_agent.sample import Channel, Sample
 from edge_protocol.bundle import OperatingPoint
@@ -69,3 +72,39 @@ def test_threads_do_not_change_the_order(tmp_path: Path) -> None:
 
     assert judged.scores.tolist() == [prediction.score for prediction, _ in alone]
     assert judged.signals["luma_mean"].tolist() == [float(level) for level in range(0, 255, 7)]
+
+
+SCORES = st.lists(st.floats(0, 10, allow_nan=False), min_size=1, max_size=60).map(np.array)
+
+
+@given(SCORES, SCORES)
+def test_a_limit_is_kept_by_the_parts_it_is_set_on(good: np.ndarray, bad: np.ndarray) -> None:
+    """Set and counted on the same parts, no error is above its limit, and a threshold any milder would break it."""
+    chosen = Labelled(good, bad)
+
+    found = evaluate.trade_offs(chosen, chosen)
+
+    for limit in evaluate.ESCAPES:
+        assert found[f"escape, set for escape {limit:.1%}"].value <= limit
+    for limit in evaluate.OVERKILLS:
+        assert found[f"overkill, set for overkill {limit:.1%}"].value <= limit
+
+
+def test_thresholds_are_never_set_on_the_parts_that_are_counted() -> None:
+    """Whatever is tested, the threshold is that of the chosen parts."""
+    chosen = Labelled(np.array([0.1, 0.2, 0.3]), np.array([0.6, 0.7, 0.8]))
+    tested = Labelled(np.array([0.1, 0.65]), np.array([0.5, 0.9]))
+
+    found = evaluate.trade_offs(chosen, tested)
+
+    assert found["overkill, set for escape 0.0%"].value == 0.5
+    assert found["escape, set for escape 0.0%"].value == 0.5
+    assert found["escape, set for overkill 0.5%"].value == 0.0
+
+
+@given(SCORES, SCORES)
+def test_an_operating_point_has_its_thresholds_in_order(good: np.ndarray, bad: np.ndarray) -> None:
+    """However the scores lie, accept is not above reject."""
+    point = evaluate.point_for(Labelled(good, bad), escape=0.02, overkill=0.005)
+
+    assert point.accept <= point.reject
