@@ -44,6 +44,8 @@ class PipelineView(msgspec.Struct, frozen=True):
     p50_ms: float
     p99_ms: float
     ready: bool
+    operating_point: str = ""
+    """Digest of the signed file it judges by; empty: its bundle's own."""
 
 
 class GatewayView(msgspec.Struct, frozen=True):
@@ -174,6 +176,7 @@ def _pipeline(told: PipelineState, totals: dict[str, int], recent: dict[str, int
         p50_ms=told.p50_ms,
         p99_ms=told.p99_ms,
         ready=told.ready,
+        operating_point=told.operating_point,
     )
 
 
