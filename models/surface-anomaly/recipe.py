@@ -21,7 +21,7 @@ from cloud_hub.factory.bundle_writer import write_bundle
 from cloud_hub.factory.card import complete_card, read_card
 from cloud_hub.factory.command import run_recipe
 from cloud_hub.factory.drift_reference import make_reference
-from cloud_hub.factory.evaluate import Figure, Judged
+from cloud_hub.factory.evaluate import Figure, Judged, Labelled
 from cloud_hub.factory.goldens import Candidate, choose_goldens
 from cloud_hub.factory.graph import join
 from cloud_hub.factory.run import Run, Say
@@ -217,6 +217,11 @@ def figures(surfaces: Path, name: str, pair: list[Model], rng: np.random.Generat
     found = evaluate.figures(all_scores[~is_bad], all_scores[is_bad], pair[0].operating_point, rng)
     if name not in NATIVE:
         return found
+    left = TextureScene(surfaces, GUARD_SEED, "left", 0.5)
+    held_aside = [left.draw(n) for n in range(GUARD_PARTS)]
+    chosen = evaluate.judge_all(pair, [picture for picture, _ in held_aside]).scores
+    bad = np.array([defect is not None for _, defect in held_aside])
+    found |= evaluate.trade_offs(Labelled(chosen[~bad], chosen[bad]), Labelled(all_scores[~is_bad], all_scores[is_bad]))
     for surface, s, bad in zip(datasets.SURFACES, scores, defects, strict=True):
         found[f"auroc {surface}"] = evaluate.auroc_figure(s[~bad], s[bad], rng)
     for defect in DEFECTS:
