@@ -1,96 +1,19 @@
-import http.client
 import json
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from edge_agent.errors import ConfigError
 from edge_agent.serving import connection
-from edge_agent.serving.metrics import Metrics
-from edge_agent.serving.models import Models
 from edge_agent.serving.server import MAX_CONNECTIONS, Server
-from edge_agent.serving.site import SMALL_BYTES, Answers, Site
+from edge_agent.serving.site import SMALL_BYTES
+from tests.edge_agent.serving.asking import TOKEN, Agent, ask, say
 
-TOKEN = "0123456789abcdef"
 EXPECTANT = b"GET /status HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
-
-
-class Agent:
-    """An agent to ask: what is wrong with it is put in `reasons`."""
-
-    def __init__(self) -> None:
-        self.reasons: list[str] = []
-        self.asked = threading.Event()
-        self.go_on = threading.Event()
-
-    def status(self) -> dict[str, Any]:
-        """What `edge-agent status` shows."""
-        if self.reasons == ["broken"]:
-            message = "a bug"
-            raise ZeroDivisionError(message)
-        if self.reasons == ["slow"]:
-            self.asked.set()
-            self.go_on.wait(10)
-        return {"gateway": "press-1"}
-
-    def site(self) -> Site:
-        """What it answers."""
-
-        def reasons() -> list[str]:
-            return self.reasons
-
-        return Site(Answers(Metrics().render, reasons, reasons, reasons, self.status, Models(dict)))
-
-
-@pytest.fixture
-def agent() -> Agent:
-    """An agent that is well."""
-    return Agent()
-
-
-@pytest.fixture
-def serve(agent: Agent) -> Iterator[Callable[..., Server]]:
-    """Servers that answer for the agent, on any free port."""
-    made: list[Server] = []
-
-    def make(host: str = "127.0.0.1", **more: Any) -> Server:
-        made.append(Server(host, 0, **more))
-        made[-1].start(agent.site())
-        return made[-1]
-
-    yield make
-    for server in made:
-        server.close()
-
-
-@pytest.fixture
-def server(serve: Callable[..., Server]) -> Server:
-    """One on loopback."""
-    return serve()
-
-
-def ask(server: Server, path: str, method: str = "GET", **more: Any) -> tuple[int, str, bytes]:
-    """Status, content type and body of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    try:
-        connection.request(method, path, **more)
-        response = connection.getresponse()
-        return response.status, response.headers["Content-Type"], response.read()
-    finally:
-        connection.close()
-
-
-def say(server: Server, raw: bytes) -> bytes:
-    """Everything that comes back for some bytes, until the server closes."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
-        sock.sendall(raw)
-        sock.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: sock.recv(65536), b""))
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"])
@@ -317,106 +240,3 @@ def test_a_slow_answer_holds_up_nobody_else(server: Server, agent: Agent) -> Non
     agent.go_on.set()
     slow.join(10)
     assert answered == 200
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104 (this is what must be refused)
-def test_wider_than_loopback_only_with_a_token(host: str) -> None:
-    """Without one the agent does not start."""
-    with pytest.raises(ConfigError, match="no token") as caught:
-        Server(host, 0)
-
-    assert "token_file" in caught.value.hint
-
-
-def test_who_does_not_say_the_token_is_answered_nothing(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """Every path but liveness needs it, and the wrong one is as good as none."""
-    (tmp_path / "token").write_text(TOKEN + "\n")
-    server = serve("0.0.0.0", token_file=tmp_path / "token")  # noqa: S104 (with a token)
-
-    def told(path: str, said: str) -> int:
-        return ask(server, path, headers={"Authorization": said} if said else {})[0]
-
-    assert told("/status", f"Bearer {TOKEN}") == 200
-    assert [told("/status", said) for said in ("", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN)] == [401] * 5
-    assert [told(path, "") for path in ("/metrics", "/v2/health/ready", "/nothing")] == [401] * 3
-    assert [told(path, "") for path in ("/health/live", "/v2/health/live")] == [200] * 2
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", 200),
-        ("localhost:8080", 200),
-        ("LOCALHOST", 200),
-        ("[::1]", 200),
-        ("[::1]:80", 200),
-        ("evil.example", 403),
-        ("127.0.0.1.evil.example:80", 403),
-        ("192.0.2.1", 403),
-        ("", 403),
-    ],
-)
-def test_a_name_that_only_means_this_machine_is_refused(server: Server, host: str, expected: int) -> None:
-    """A page in a browser that made its own name point here reads nothing."""
-    assert ask(server, "/status", headers={"Host": host})[0] == expected
-
-
-@pytest.mark.parametrize("content", [None, "", "short", "zwölf Zeichen und noch mehr"])
-def test_a_file_that_holds_no_token_is_refused(content: str | None, tmp_path: Path) -> None:
-    """Missing, empty, short or not ASCII: named, with the command that makes one."""
-    if content is not None:
-        (tmp_path / "token").write_text(content)
-
-    with pytest.raises(ConfigError, match="token_file") as caught:
-        Server("127.0.0.1", 0, token_file=tmp_path / "token")
-
-    assert "openssl" in caught.value.hint
-
-
-def through(path: Path) -> bytes:
-    """What /status answers on a Unix socket."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
-        sock.connect(str(path))
-        sock.sendall(b"GET /status HTTP/1.0\r\n\r\n")
-        return b"".join(iter(lambda: sock.recv(65536), b""))
-
-
-def test_a_unix_socket_is_guarded_by_its_permissions(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """It is the agent's and its group's, needs no token, and is gone after the end."""
-    (tmp_path / "token").write_text(TOKEN)
-    path = tmp_path / "ask.sock"
-    server = serve(path=path, token_file=tmp_path / "token")
-
-    answer, mode = through(path), path.stat().st_mode & 0o777
-    server.close()
-
-    assert b"press-1" in answer
-    assert mode & 0o007 == 0
-    assert not path.exists()
-
-
-def test_a_socket_left_behind_is_taken_over_a_living_one_is_not(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """After a kill the name is free; while somebody answers it is not."""
-    path = tmp_path / "ask.sock"
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(path))
-
-    serve(path=path)
-
-    assert b"press-1" in through(path)
-    with pytest.raises(ConfigError, match="somebody does already"):
-        Server("127.0.0.1", 0, path=path)
-
-
-def test_a_socket_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
-    """What is there and is no socket stays."""
-    path = tmp_path / "notes"
-    path.write_text("mine")
-
-    with pytest.raises(ConfigError, match="cannot listen on"):
-        Server("127.0.0.1", 0, path=path)
-    with pytest.raises(ConfigError, match="cannot listen on"):
-        Server("127.0.0.1", 0, path=tmp_path / ("long" * 40))
-
-    assert path.read_text() == "mine"
