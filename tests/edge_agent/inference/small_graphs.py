@@ -82,16 +82,20 @@ def segmenter(side: int = 32) -> bytes:
 
 
 def open_counter() -> bytes:
-    """As `counter`, but nobody says how large the state is that comes out: it is [1, 2]."""
+    """As `counter`, but nobody can say before it runs how large the state is that comes out: it is [1, 2]."""
     nodes = [
         helper.make_node("ReduceSum", ["window"], ["sum"], keepdims=1),
-        helper.make_node("Concat", ["sum", "sum"], ["total"], axis=1),
+        helper.make_node("Concat", ["sum", "sum"], ["twice"], axis=1),
+        helper.make_node("Equal", ["twice", "twice"], ["same"]),
+        helper.make_node("Reshape", ["same", "row"], ["those"]),
+        helper.make_node("Compress", ["twice", "those"], ["total"], axis=1),
         helper.make_node("ReduceSum", ["before"], ["value"], keepdims=1),
     ]
     return serialise(
         nodes,
         {"window": (DOUBLE, [1, 4]), "before": (DOUBLE, [1, "n"])},
         {"value": (DOUBLE, [1, 1]), "total": (DOUBLE, [1, "m"])},
+        row=np.array([-1]),
     )
 
 
