@@ -64,6 +64,7 @@ class Case:
             part=judgement.trigger.part,
             value=prediction.value,
             unit=prediction.unit,
+            area_unit="mm²" if isinstance(self._contract, ImageInput) and self._contract.mm_per_px else "px",
             severity=self._severity(prediction),
             until_us=judgement.trigger.at_us + keep_us if keep_us else 0,
             explanation=self._explanation(judgement, prediction),

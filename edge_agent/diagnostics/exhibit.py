@@ -19,7 +19,8 @@ class Exhibit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One verdict, what judged it, and why.
 
     `accept` and `reject` are the thresholds it was judged by; `picture` is the file beside this one, and `no_picture`
-    says why there is none. After `until_us` nothing of it may be kept; 0: for as long as there is room.
+    says why there is none; areas are in `area_unit`. After `until_us` nothing of it may be kept; 0: for as long as
+    there is room.
     """
 
     at_us: int
@@ -36,6 +37,7 @@ class Exhibit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     operating_point: str = ""
     value: float | None = None
     unit: str = ""
+    area_unit: str = "px"
     severity: str = ""
     picture: str = ""
     no_picture: str = ""

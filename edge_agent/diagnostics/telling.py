@@ -54,7 +54,7 @@ def _details(exhibit: Exhibit) -> Iterator[str]:
     if exhibit.severity:
         yield f"zone {exhibit.severity} of vibration severity"
     yield from map(_detection, found.detections)
-    yield from map(_region, found.regions)
+    yield from (_region(region, exhibit.area_unit) for region in found.regions)
     yield from map(_feature, found.reasons)
 
 
@@ -64,11 +64,11 @@ def _detection(seen: ExplainedDetection) -> str:
     return f"saw {seen.label} ({seen.score:.2f}) at {left:.0f}, {top:.0f} … {right:.0f}, {bottom:.0f}{broken}"
 
 
-def _region(seen: ExplainedRegion) -> str:
+def _region(seen: ExplainedRegion, unit: str) -> str:
     left, top, right, bottom = seen.box
     label = f"{seen.label} of " if seen.label else "a place of "
     where = f"at {left:.0f}, {top:.0f} … {right:.0f}, {bottom:.0f}"
-    return f"found {label}area {seen.area:.4g} with a peak of {seen.peak:.4g} {where}"
+    return f"found {label}{seen.area:.4g} {unit} with a peak of {seen.peak:.4g} {where}"
 
 
 def _feature(feature: ExplainedFeature) -> str:
