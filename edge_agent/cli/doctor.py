@@ -7,6 +7,8 @@ import click
 
 from edge_agent.cli import place
 from edge_agent.cli.printing import as_json, show_json
+from edge_agent.config import Config
+from edge_agent.errors import StoreError
 
 _SIGNS = {"well": "ok  ", "care": "care", "ill": "ILL "}
 
@@ -20,7 +22,7 @@ def command(config_file: Path, *, as_json: bool) -> None:
 
     settings = place.load(config_file)
     remarks = []
-    for remark in examine(settings, place.running(settings)):
+    for remark in examine(settings, place.running(settings), _optimised(settings)):
         remarks.append(remark)
         if not as_json:
             click.echo(f"{_SIGNS[remark.state]}  {remark.about}: {remark.says}")
@@ -30,3 +32,12 @@ def command(config_file: Path, *, as_json: bool) -> None:
         show_json([asdict(remark) for remark in remarks])
     if any(remark.state is State.ILL for remark in remarks):
         raise SystemExit(1)
+
+
+def _optimised(settings: Config) -> dict[str, str]:
+    if not place.database(settings).is_file():
+        return {}
+    try:
+        return {row["key"]: row["sha256"] for row in place.select(settings, "SELECT key, sha256 FROM optimised")}
+    except StoreError:  # of an agent that is older than this table, or damaged: its next start sees to it
+        return {}

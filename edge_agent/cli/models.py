@@ -8,7 +8,7 @@ import click
 from edge_agent.cli import place
 from edge_agent.cli.printing import as_json, show_json, show_rows
 from edge_agent.config import Config
-from edge_agent.errors import InferenceError
+from edge_agent.errors import InferenceError, StoreError
 from edge_protocol import bundle
 from edge_protocol.errors import ManifestError
 
@@ -59,7 +59,10 @@ def _plans(settings: Config) -> dict[str, Any]:
     if not place.database(settings).is_file():
         return {}
     sql = "SELECT digest, variant, threads, arena, p50_ms FROM plans WHERE fingerprint = :mark"
-    rows = place.select(settings, sql, {"mark": own_fingerprint()})
+    try:
+        rows = place.select(settings, sql, {"mark": own_fingerprint()})
+    except StoreError:  # of an agent that is older than this table
+        return {}
     return {row["digest"]: Plan(row["variant"], row["threads"], bool(row["arena"]), row["p50_ms"]) for row in rows}
 
 

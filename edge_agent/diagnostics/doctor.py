@@ -3,6 +3,7 @@
 Looks, loads and asks the goldens; changes nothing. Of what runs it reads no more than its database.
 """
 
+import hashlib
 import os
 import shutil
 import sys
@@ -33,6 +34,7 @@ THROTTLED = 0.05
 """Share of the scheduler's periods in which the quota stopped the process, from which on latencies show it."""
 
 KEEP_FREE_MB = 64
+CACHE = "cache"
 
 
 class State(StrEnum):
@@ -55,10 +57,14 @@ class Remark:
     cure: str = ""
 
 
-def examine(config: Config, folders: Mapping[Path, str]) -> Iterator[Remark]:
-    """Everything, one remark after the other. `folders` are those of the bundles that run, with configured variants."""
+def examine(config: Config, folders: Mapping[Path, str], optimised: Mapping[str, str]) -> Iterator[Remark]:
+    """Everything, one remark after the other. `folders` are those of the bundles that run, with configured variants.
+
+    `optimised` are the digests of what lies in the cache, as the database has them.
+    """
     yield from (look() for look in (_processor, _quota, _algebra, _libraries, _clock))
     yield from (look(config) for look in _OF_CONFIG)
+    yield _cache(config, optimised)
     for folder, variant in folders.items():
         yield from _bundle(folder, variant)
 
@@ -153,15 +159,18 @@ def _configuration(config: Config) -> Remark:
     return Remark("configuration", State.WELL, said)
 
 
-def _cache(config: Config) -> Remark:
-    files = list((config.data_dir / "cache").glob("*.opt"))
-    size_mb = sum(each.stat().st_size for each in files) / 2**20
-    return Remark(
-        "cache", State.WELL, f"{len(files)} optimised models, {size_mb:.0f} MB; one that is not whole is made again"
-    )
+def _cache(config: Config, optimised: Mapping[str, str]) -> Remark:
+    files = list((config.data_dir / CACHE).glob("*.opt"))
+    known = [each for each in files if each.stem in optimised]
+    damaged = [each for each in known if hashlib.sha256(each.read_bytes()).hexdigest() != optimised[each.stem]]
+    said = f"{len(known)} optimised models, {sum(each.stat().st_size for each in files) / 2**20:.0f} MB"
+    if damaged:
+        cure = "look after the disk: something changed what was synced; the next start makes them again"
+        return Remark("cache", State.CARE, f"{said}, {len(damaged)} not as they were written", cure)
+    return Remark("cache", State.WELL, said)
 
 
-_OF_CONFIG: tuple[Callable[[Config], Remark], ...] = (_configuration, _memory, _disk, _identity, _cache)
+_OF_CONFIG: tuple[Callable[[Config], Remark], ...] = (_configuration, _memory, _disk, _identity)
 
 
 def _bundle(folder: Path, variant: str) -> Iterator[Remark]:

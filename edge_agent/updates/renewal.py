@@ -263,6 +263,7 @@ class Renewal:
 
     def _fetch_manifest(self, do: Do) -> None:
         if do.wanted is not None:
+            self._instead.pop(do.wanted.digest, None)  # an attempt begins with what suits the processor
             self._workshop.ask_manifest(self.name, do.wanted)
 
     def _fetch_files(self, do: Do) -> None:

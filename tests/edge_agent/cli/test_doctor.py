@@ -58,6 +58,19 @@ def test_a_damaged_bundle_is_an_illness_with_a_cure(tmp_path: Path, say: Say) ->
     assert "try: the copy is damaged" in said.out
 
 
+def test_a_cached_model_that_changed_on_the_disk_is_told(ran: Gateway, say: Say) -> None:
+    """It is never loaded, but a disk that forgets is worth knowing of."""
+    (path, *_) = ran.config.parent.rglob("*.opt")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"x")
+
+    said = say(*ask(ran))
+
+    path.write_bytes(content)
+    assert "care  cache: " in said.out
+    assert ", 1 not as they were written" in said.out
+
+
 def test_a_provider_that_is_not_there_is_told(tmp_path: Path, say: Say) -> None:
     """What runs instead, and what would bring it; the running agent has a fault for as long as it is so."""
     gateway = Gateway(tmp_path)
@@ -155,7 +168,7 @@ def remarks(gateway: Gateway) -> Iterator[doctor.Remark]:
     from edge_agent import config
 
     settings = config.load(gateway.config)
-    return examine(settings, {})
+    return examine(settings, {}, {})
 
 
 def test_a_gateway_without_a_pipeline_is_ill(tmp_path: Path) -> None:

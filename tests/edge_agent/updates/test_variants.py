@@ -101,7 +101,7 @@ def test_where_the_integers_do_the_floats_are_never_asked_for(tmp_path: Path) ->
 
 
 def test_when_all_variants_fail_the_release_is_refused(tmp_path: Path) -> None:
-    """The last one's reason stands."""
+    """The last one's reason stands; another attempt begins with the first again."""
     made = two_variants(off_by(-0.1))
     files = {**made.files, "fp32.onnx": off_by(-0.2)}
     manifest = bundle.parse(made.manifest)
@@ -112,6 +112,8 @@ def test_when_all_variants_fail_the_release_is_refused(tmp_path: Path) -> None:
 
     assert line.ledger.refused("engine")[broken.digest].detail.startswith("engine of golden.npy: ")
     assert line.pipeline.model.digest == line.placed
+    line.name(broken, rollout="r-2")
+    line.run(lambda line: sum("does not do here" in note.detail for note in line.told) == 2, 2000)
     line.close()
 
 
