@@ -19,6 +19,7 @@ WAIT_S = 15.0
 
 _SLOTS = "SELECT * FROM slots WHERE pipeline = :pipeline"
 _LAST = "SELECT * FROM updates WHERE pipeline = :pipeline ORDER BY id DESC LIMIT 1"
+_POINTS = "SELECT body FROM points WHERE pipeline = :pipeline"
 _HISTORY = (
     "SELECT at_us, pipeline, step, bundle, version, digest, rollout, refusal, detail, actor FROM updates "
     "WHERE (:pipeline = '' OR pipeline = :pipeline) ORDER BY id DESC LIMIT :limit"
@@ -42,7 +43,7 @@ def status(config_file: Path, *, as_json: bool) -> None:
         show_json({"updates": why or "on", "pipelines": rows})
     else:
         click.echo(f"updates are {why or 'on'}")
-        names = ("pipeline", "runs", "version", "digest", "since", "before", "step", "wanted", "refusal")
+        names = ("pipeline", "runs", "version", "digest", "judges_by", "since", "before", "step", "wanted", "refusal")
         show_rows([{name: row[name] or None for name in names} for row in rows], "no pipeline yet")
         _explain(rows)
     if any(row["refusal"] for row in rows):
@@ -101,6 +102,7 @@ def _status(settings: Config, pipeline: str) -> dict[str, Any]:
     row: dict[str, Any] = {"pipeline": pipeline, **_running(settings, pipeline, slot), "before": "", "since": ""}
     if slot is not None:
         row |= {"before": _version_of(settings, slot["previous"]), "since": _time(slot["since_us"])}
+    row["judges_by"] = _point_of(settings, pipeline, row["digest"])
     row |= {"step": "", "wanted": "", "refusal": "", "detail": "", "hint": "", "actor": ""}
     if last is not None:
         row |= {name: last[name] for name in ("step", "refusal", "detail", "actor")}
@@ -173,6 +175,21 @@ def _await(settings: Config, pipeline: str, path: Path, digest: str) -> bool:
         sleep(0.1)
     found = place.select(settings, _SLOTS, {"pipeline": pipeline})
     return bool(found) and found[0]["digest"] != digest
+
+
+def _point_of(settings: Config, pipeline: str, digest: str) -> str:
+    """The operating point that takes the place of the bundle's own; empty: none does."""
+    from edge_protocol import points
+    from edge_protocol.errors import DecodeError
+
+    for row in place.select(settings, _POINTS, {"pipeline": pipeline}):
+        try:
+            point = points.parse(row["body"])
+        except DecodeError:
+            continue
+        if point.digest[:12] == digest:
+            return f"{point.name} {point.version}"
+    return ""
 
 
 def _version_of(settings: Config, digest: str) -> str:

@@ -93,6 +93,7 @@ class Points:
     def name(self, named: Mapping[str, WantedPoint | UpdateRefused]) -> None:
         """What both repositories name from now on; a pipeline that is not in it judges by its bundle's own."""
         self._named = named
+        self._parsed = {sha256: point for sha256, point in self._parsed.items() if sha256 in self.objects}
 
     def step(self) -> bool:
         """Do what can be done; whether anything changed.
@@ -139,7 +140,7 @@ class Points:
         if (point.bundle, point.name, point.version) != (said.bundle, said.name, said.version):
             detail = f"it says of itself that it is {point.name} {point.version} of {point.bundle}"
             raise UpdateRefused(Refusal.INCOMPATIBLE, detail)
-        self._parsed = {said.sha256: point}
+        self._parsed[said.sha256] = point
         return point
 
     def _take(self, pipeline: str, row: Row) -> bool:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_protocol.bundle import OperatingPoint
+from edge_protocol.points import Point, canonical
 from tests.edge_agent.cli.conftest import Say
 from tests.edge_agent.updates.releases import Site, good, other_normalisation, placed_digest, release
 from tests.gateways import Gateway, until
@@ -38,6 +40,23 @@ def test_a_gateway_that_was_never_updated_says_what_was_placed(tmp_path: Path, s
     assert history.out == "nothing was ever updated\n"
     assert back.code == 2
     assert "there is no model before" in back.err
+
+
+def test_an_operating_point_is_shown_where_it_is_judged_by(tmp_path: Path, say: Say) -> None:
+    """By its name, where it was made for what runs; one that was made for another release is not judged by."""
+    gateway = Gateway(tmp_path)
+    with gateway.inside() as agent:
+        store = agent._store
+        for digest in (placed_digest(gateway), "0" * 64):
+            point = Point(
+                schema=1, bundle="small-window", digest=digest, name="line-3", version="1.0.2",
+                operating_point=OperatingPoint(accept=0.1, reject=0.2),
+            )  # fmt: skip
+            with store.transaction() as connection:
+                connection.execute("INSERT OR REPLACE INTO points VALUES ('engine', 'ab', ?, 1)", (canonical(point),))
+            (row,) = say("update", "status", "--config", gateway.config, "--json").json["pipelines"]
+
+            assert row["judges_by"] == ("line-3 1.0.2" if digest != "0" * 64 else "")
 
 
 def test_an_operator_puts_the_model_before_back(site: Site, say: Say) -> None:
