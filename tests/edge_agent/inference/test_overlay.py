@@ -124,4 +124,4 @@ def test_what_is_drawn_leaves_the_picture_as_it_was() -> None:
 
     assert np.array_equal(picture, GREY)
     assert overlay.shape == GREY.shape
-    assert is_red(overlay)[5:10, 250:].any()
+    assert is_red(overlay)[:20, 250:380].any()

@@ -84,4 +84,6 @@ def test_any_input_has_signals() -> None:
 
     assert signals.of(PICTURE, ImageInput(tensor="x", width=8, height=8)) == signals.of_image(PICTURE)
     assert signals.of(np.stack([WINDOW, 99 + WINDOW]), window) == signals.of_window(WINDOW)
-    assert np.isfinite(list(signals.of(np.full(tensor.shape, 200, np.uint8), tensor).values())).all()
+    found = signals.of(np.full(tensor.shape, 200, np.uint8), tensor)
+    assert set(found) == set(signals.of_window(WINDOW))
+    assert found["rms"] == pytest.approx(200)
