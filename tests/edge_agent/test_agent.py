@@ -15,7 +15,6 @@ import pytest
 
 from edge_agent.clock import Clock, FixedClock, system_mono_us, system_wall_us
 from edge_agent.errors import RunError
-from edge_agent.judgement import Prediction
 from edge_agent.outputs.file import FileOutput
 from edge_agent.store import Store
 from edge_agent.telemetry.outbox import Outbox
@@ -77,7 +76,7 @@ def test_an_overloaded_gateway_answers_every_part(tmp_path: Path, monkeypatch: p
     gateway = Gateway(tmp_path, rate_hz=1000, pipeline="surface", bundle="small-image")
     with gateway.inside() as agent:
         pipeline = agent._pipelines["engine"]
-        monkeypatch.setattr(pipeline.model, "predict", slowly(pipeline.model.predict))
+        monkeypatch.setattr(pipeline.model, "advance", slowly(pipeline.model.advance))
         until("some parts", lambda: gateway.triggers() > 500)
 
     recorded = gateway.verdicts()
@@ -87,12 +86,12 @@ def test_an_overloaded_gateway_answers_every_part(tmp_path: Path, monkeypatch: p
     assert {verdict for _, verdict, reason in recorded if reason == "OVERLOAD"} == {"UNINSPECTED"}
 
 
-def slowly(predict: Callable[[Any], Prediction]) -> Callable[[Any], Prediction]:
+def slowly(advance: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A model that takes 20 ms longer."""
 
-    def slow(tensor: Any) -> Prediction:
+    def slow(tensor: Any) -> Any:
         threading.Event().wait(0.02)
-        return predict(tensor)
+        return advance(tensor)
 
     return slow
 

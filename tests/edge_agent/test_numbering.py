@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
@@ -99,7 +99,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 EVENTS = st.lists(st.sampled_from(["part", "open part", "lost part", "commit", "kill", "power cut"]), max_size=25)
 
 
-@run_settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@run_settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(events=["lost part", "part", "kill"])
 @given(events=EVENTS)
 def test_a_counted_part_has_its_verdict_once(model: Model, events: list[str]) -> None:
     """

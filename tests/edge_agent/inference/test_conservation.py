@@ -25,6 +25,15 @@ from tests.edge_agent.inference.test_pipeline import not_a_number
 
 NOW = 0.0
 DEADLINE_MS = 100.0
+BAD = [
+    b"",
+    np.zeros(LENGTH),
+    np.ones(3),
+    np.full(LENGTH, np.nan),
+    np.ones(LENGTH, "M8[s]"),
+    np.linspace(-1, 1, LENGTH) * 1e200,
+]
+"""Refused by the decoder, by the guard, and the last one only when its tensor is written."""
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +107,7 @@ class Conservation(RuleBasedStateMachine):
         """A part that can be judged."""
         self.enter(window(100 * self.line.n + seed))
 
-    @rule(data=st.sampled_from([b"", np.zeros(LENGTH), np.ones(3), np.full(LENGTH, np.nan), np.ones(LENGTH, "M8[s]")]))
+    @rule(data=st.sampled_from(BAD))
     def bad(self, data: Any) -> None:
         """An input that nothing can be judged of."""
         self.enter(Sample({"signal": Channel(data, 0)}))
@@ -174,7 +183,7 @@ def test_what_enters_leaves_once(models: list[Model], policy: Policy) -> None:
     """Triggers are conserved under each policy, by faults, swaps, quarantine, lateness and overload in any order."""
     machine = type(f"Conservation_{policy}", (Conservation,), {"policy": policy, "models": models})
     case = machine.TestCase
-    case.settings = run_settings(max_examples=30, stateful_step_count=40, deadline=None)
+    case.settings = run_settings(max_examples=15, stateful_step_count=40, deadline=None)
 
     case().runTest()
 
@@ -274,6 +283,32 @@ def test_what_is_bad_is_shown_and_nothing_is_kept(tmp_path: Path) -> None:
     array = weakref.ref(samples[0].channels["image"].data)
     del samples, sample
     assert array() is None
+
+
+def test_where_nothing_is_shown_no_sample_is_kept(tmp_path: Path) -> None:
+    """A pipeline that shows nobody anything lets go of the picture as soon as its tensor is written."""
+    model = Model.load(small_bundles.write_image_bundle(tmp_path / "image"))
+    pipeline = Pipeline("seal", model, guard=_trusting, emit=lambda _judgement: None, clock=FixedClock())
+    sample = Sample({"image": Channel(np.full((32, 32, 3), 99, np.uint8), 0)})
+    array = weakref.ref(sample.channels["image"].data)
+
+    pipeline.admit(Trigger(1, 1, 0, 0), sample)
+    del sample
+
+    assert array() is None
+
+
+def test_what_waits_when_its_engine_is_quarantined_is_not_judged(models: list[Model]) -> None:
+    """Also what was admitted before: nothing that a distrusted engine would say leaves; after the release it does."""
+    line = Line(models[0])
+    line.admit(window(1))
+    line.pipeline.quarantine(models[0])
+    line.admit(window(2))
+    line.drain()
+    line.pipeline.release()
+    line.admit(window(3))
+
+    assert [reason is Reason.QUARANTINED for reason in line.drain()] == [True, True, False]
 
 
 def test_each_stage_is_told_once_a_part(models: list[Model]) -> None:

@@ -13,6 +13,7 @@ from edge_agent.inference.signals import Sampler
 from edge_agent.sample import Look
 from edge_agent.settings import Guard as Settings
 from edge_agent.sources.guard import Guard
+from edge_agent.sources.picture_guard import Place
 from edge_protocol.codes import Reason
 from edge_protocol.counters import Reference, make_signal
 
@@ -133,7 +134,9 @@ def test_a_part_elsewhere_is_misplaced(tmp_path: Path, shift: int, reason: Reaso
     taught = tmp_path / "taught.png"
     cv2.imwrite(str(taught), scene())
 
-    assert check(pictures(placed_like=taught, misplaced_above=0.05), scene(1, shift)) == [reason]
+    guard = pictures(placed_like=taught, misplaced_above=0.05, frozen_after=0)
+
+    assert check(guard, *[scene(1, shift)] * 50) == [reason] * 50
 
 
 def test_a_scene_that_is_not_the_taught_one_is_misplaced(tmp_path: Path) -> None:
@@ -141,6 +144,9 @@ def test_a_scene_that_is_not_the_taught_one_is_misplaced(tmp_path: Path) -> None
     taught = tmp_path / "taught.png"
     cv2.imwrite(str(taught), scene())
 
+    luma = look(picture(1)).luma
+    assert luma is not None
+    assert Place(taught).shift(luma) == 1.0
     assert check(pictures(placed_like=taught), picture(1)) == [Reason.MISPLACED]
 
 
