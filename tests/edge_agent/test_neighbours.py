@@ -10,8 +10,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge_agent.errors import ConfigError
+from edge_agent.inference import selftest
 from edge_agent.serving.metrics import STAGES
 from tests.edge_agent.inference.small_bundles import SIDE, png
+from tests.edge_agent.updates.releases import good
 from tests.gateways import FOLDER_TOML, Gateway, until
 
 DARK = png(np.full((80, 80, 3), 10, np.uint8))
@@ -119,6 +121,24 @@ def test_a_quarantined_engine_answers_no_neighbour(gateway: Gateway) -> None:
     assert after == [503, 503]
     assert ready[0] == 503
     assert "goldens" in ready[1]["reasons"][0]
+
+
+def test_ready_means_that_the_goldens_have_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway whose model answers its goldens otherwise here is alive, and never ready for a question."""
+    gateway = Gateway(tmp_path)
+    made = good("1.0.0")
+    for name, content in {"manifest.json": made.manifest, **made.files}.items():
+        (gateway.data / "bundles/small-window" / name).write_bytes(content)
+    monkeypatch.setattr(selftest, "PROBES", 7)  # What was written down is then not what is found.
+
+    with gateway.inside():
+        live, ready = ask(gateway, "/v2/health/live")[0], ask(gateway, "/v2/health/ready")
+    monkeypatch.undo()
+    with gateway.inside():
+        passed = ask(gateway, "/v2/health/ready")[0]
+
+    assert (live, ready[0], passed) == (200, 503, 200)
+    assert "quarantined" in ready[1]["reasons"][0]
 
 
 def test_an_open_door_without_a_token_is_no_start(tmp_path: Path) -> None:
