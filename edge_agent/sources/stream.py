@@ -7,6 +7,7 @@ shut off.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Protocol, TypeAlias
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -24,6 +25,10 @@ _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+
+
+CATCH_UP_S = 1.0
+"""Longest to pass frames over: what comes faster than its own stamps for so long has stamps that mean nothing."""
 
 
 class Stream(Protocol):
@@ -64,6 +69,34 @@ class Capture:
         self._capture.release()
 
 
+class LiveCapture(Capture):
+    """A stream over the network. While it is opened FFmpeg collects frames, and then gives them all at once.
+
+    They are of the past, and nothing tells it but that they come faster than they were taken: they are passed over.
+    """
+
+    def __init__(self, capture: cv2.VideoCapture, now_s: Callable[[], float] = monotonic) -> None:
+        super().__init__(capture)
+        self._now_s = now_s
+        self._is_live = False
+
+    def read(self) -> Picture | None:
+        """The next frame; the first one is the first that came at its own pace."""
+        picture = super().read()
+        if not self._is_live:
+            came_s, taken_s, end_s = self._now_s(), self._taken_s(), self._now_s() + CATCH_UP_S
+            while picture is not None and not self._is_live:
+                picture = super().read()
+                before_s, taken_before_s = came_s, taken_s
+                came_s, taken_s = self._now_s(), self._taken_s()
+                step_s = taken_s - taken_before_s
+                self._is_live = step_s <= 0 or came_s - before_s >= step_s / 2 or came_s > end_s
+        return picture
+
+    def _taken_s(self) -> float:
+        return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+
+
 def open_file(path: Path) -> Stream:
     """The frames of a video file.
 
@@ -74,7 +107,7 @@ def open_file(path: Path) -> Stream:
         message = f"there is no file {path}"
         raise SourceError(message, "correct `path`")
     # One thread: with more of them FFmpeg holds back as many frames as it has threads.
-    return _capture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1], str(path))
+    return Capture(_capture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1], str(path)))
 
 
 def open_camera(settings: CameraSource) -> Stream:
@@ -95,7 +128,8 @@ def open_camera(settings: CameraSource) -> Stream:
     if os.environ.get(_FFMPEG_OPTIONS) != options:
         os.environ[_FFMPEG_OPTIONS] = options
     url = _with_user(settings.url, settings.user, password)
-    return _capture(url, cv2.CAP_FFMPEG, [number for pair in wanted for number in pair], settings.url)
+    numbers = [number for pair in wanted for number in pair]
+    return LiveCapture(_capture(url, cv2.CAP_FFMPEG, numbers, settings.url))
 
 
 def _open_device(settings: CameraSource) -> Stream:
@@ -109,10 +143,10 @@ def _open_device(settings: CameraSource) -> Stream:
         (cv2.CAP_PROP_FRAME_HEIGHT, settings.height),
         (cv2.CAP_PROP_FPS, round(settings.rate_hz)),
     ]
-    return _capture(name, cv2.CAP_V4L2, [number for pair in wanted if pair[1] for number in pair], name)
+    return Capture(_capture(name, cv2.CAP_V4L2, [number for pair in wanted if pair[1] for number in pair], name))
 
 
-def _capture(what: str, backend: int, options: Sequence[int], shown: str) -> Stream:
+def _capture(what: str, backend: int, options: Sequence[int], shown: str) -> cv2.VideoCapture:
     try:
         capture = cv2.VideoCapture(what, backend, options)
     except cv2.error as error:
@@ -122,7 +156,7 @@ def _capture(what: str, backend: int, options: Sequence[int], shown: str) -> Str
         capture.release()
         message = f"cannot open {shown}"
         raise SourceError(message, _HINT)
-    return Capture(capture)
+    return capture
 
 
 _HINT = "look whether another program shows it, and at `url`, `user` and `password_file`, or `path`"

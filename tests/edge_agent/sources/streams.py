@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
@@ -113,8 +114,14 @@ class HttpCamera:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.unplug()
+
     def unplug(self) -> None:
-        """End every connection and listen no more."""
+        """End every connection and listen no more. May be called twice."""
         self._unplugged.set()
         self._server.shutdown()
         self._thread.join()

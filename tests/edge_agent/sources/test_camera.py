@@ -13,6 +13,7 @@ from edge_agent.settings import CameraSource as Settings
 from edge_agent.sources.camera import GRACE_US, CameraSource, pause_s
 from edge_agent.sources.stream import Picture
 from edge_protocol.codes import Reason
+from tests.edge_agent.sources.rtsp_camera import RtspCamera
 from tests.edge_agent.sources.streams import PATIENCE_S, Cinema, HttpCamera, Reel, eventually, frame, number
 
 S = 1_000_000
@@ -232,24 +233,23 @@ def test_pauses_grow_and_end(stand: Callable[..., Stand]) -> None:
     assert len(set(pauses)) == 40
 
 
-def test_a_camera_on_the_network_comes_back_after_it_was_unplugged() -> None:
-    """A real stream over HTTP: frames, then faults while it is gone, then frames of the same camera again."""
-    camera = HttpCamera()
-    port = camera.port
-    source = CameraSource(Settings(name="c", url=camera.url, backoff_s=0.05, silent_s=1.0, open_s=1.0, fresh_ms=200))
+@pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
+def test_a_camera_on_the_network_comes_back_after_it_was_unplugged(kind: type[HttpCamera | RtspCamera]) -> None:
+    """A real stream over HTTP or RTSP: frames, then faults while it is gone, then frames of the same camera again."""
     found: list[Reason] = []
 
     def grab() -> Reason:
         found.append(source.grab(Trigger(1, len(found), 0, system_mono_us())).fault)
         return found[-1]
 
-    source.open()
-    eventually(lambda: grab() is Reason.NONE)
-    camera.unplug()
+    with kind() as camera:
+        table = Settings(name="c", url=camera.url, backoff_s=0.05, silent_s=1.0, open_s=1.0, fresh_ms=200)
+        source = CameraSource(table)
+        source.open()
+        eventually(lambda: grab() is Reason.NONE)
     eventually(lambda: grab() is Reason.SOURCE_FAULT)
-    again = HttpCamera(port)
-    eventually(lambda: grab() is Reason.NONE)
-    source.close()
-    again.unplug()
+    with kind(camera.port):
+        eventually(lambda: grab() is Reason.NONE)
+        source.close()
 
     assert set(found) == {Reason.NONE, Reason.SOURCE_FAULT}

@@ -1,5 +1,6 @@
 """What every stream must do, checked on the double, on a file, and on a camera over the network."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,19 +9,22 @@ import pytest
 
 from edge_agent import settings
 from edge_agent.errors import SourceError
-from edge_agent.sources.stream import OpenStream, open_camera, open_file
+from edge_agent.sources.stream import LiveCapture, OpenStream, Picture, open_camera, open_file
+from tests.edge_agent.sources.rtsp_camera import RtspCamera
 from tests.edge_agent.sources.streams import HttpCamera, Reel, frame, number, write_video
 
 FRAMES = 5
 
 
-@pytest.fixture(params=["double", "file", "camera"])
+CAMERAS: dict[str, type[HttpCamera | RtspCamera]] = {"http": HttpCamera, "rtsp": RtspCamera}
+
+
+@pytest.fixture(params=["double", "file", *CAMERAS])
 def open_stream(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStream]:
     """Opens a stream of each kind; what is finite has five frames."""
-    if request.param == "camera":
-        camera = HttpCamera()
-        yield lambda: open_camera(settings.CameraSource(name="c", url=camera.url))
-        camera.unplug()
+    if request.param in CAMERAS:
+        with CAMERAS[request.param]() as camera:
+            yield lambda: open_camera(settings.CameraSource(name="c", url=camera.url))
         return
     path = write_video(tmp_path / "film.avi", FRAMES)
     opens: dict[str, OpenStream] = {
@@ -80,17 +84,80 @@ def test_a_file_ends(tmp_path: Path) -> None:
     assert read == [True] * FRAMES + [False] * 2
 
 
-def test_a_camera_that_is_unplugged_ends_its_stream() -> None:
+@pytest.mark.parametrize("kind", CAMERAS.values(), ids=CAMERAS)
+def test_a_camera_that_is_unplugged_ends_its_stream(kind: type[HttpCamera | RtspCamera]) -> None:
     """A connection that breaks is an end, not a frame for ever the same."""
-    camera = HttpCamera()
-    stream = open_camera(settings.CameraSource(name="c", url=camera.url, silent_s=1.0))
-    assert stream.read() is not None
-    camera.unplug()
+    with kind() as camera:
+        stream = open_camera(settings.CameraSource(name="c", url=camera.url, silent_s=1.0))
+        assert stream.read() is not None
 
     has_ended = any(stream.read() is None for _ in range(100))
     stream.close()
 
     assert has_ended
+
+
+def test_a_camera_that_falls_silent_ends_its_stream() -> None:
+    """A connection that stands and brings nothing ends after `silent_s`: nobody waits for ever."""
+    with RtspCamera() as camera:
+        stream = open_camera(settings.CameraSource(name="c", url=camera.url, silent_s=0.3))
+        assert stream.read() is not None
+        camera.muted.set()
+
+        has_ended = any(stream.read() is None for _ in range(100))
+        stream.close()
+
+    assert has_ended
+
+
+def test_rtsp_is_carried_by_tcp() -> None:
+    """Frames in the connection itself: a lost datagram is half a picture that looks like a whole one."""
+    with RtspCamera() as camera:
+        open_camera(settings.CameraSource(name="c", url=camera.url)).close()
+
+    assert all("TCP" in transport for transport in camera.transports)
+    assert camera.transports
+
+
+@pytest.mark.parametrize("password", ["hunter2/@:", "wrong"])
+def test_a_camera_shows_itself_to_who_knows_its_password(password: str, tmp_path: Path) -> None:
+    """User and password go with the URL, whatever signs they hold; without them there is no stream."""
+    secret = tmp_path / "password"
+    secret.write_text(f"{password}\n")
+    shown = None
+    with RtspCamera(user="bob", password="hunter2/@:") as camera, contextlib.suppress(SourceError):
+        table = settings.CameraSource(name="c", url=camera.url, user="bob", password_file=secret, open_s=2.0)
+        stream = open_camera(table)
+        shown = stream.read()
+        stream.close()
+
+    assert (shown is not None) is (password != "wrong")
+
+
+class Burst:
+    """What FFmpeg does after it has opened a live stream: frames it has collected come at once, then one per period."""
+
+    def __init__(self, collected: int, stamped: bool = True) -> None:  # noqa: FBT001, FBT002
+        self.collected, self.stamped, self.n, self.now_s = collected, stamped, 0, 0.0
+
+    def read(self) -> tuple[bool, Picture]:
+        self.n += 1
+        self.now_s += 0.001 if self.n <= self.collected else 0.04
+        return True, frame(self.n)
+
+    def get(self, _what: int) -> float:
+        return self.n * 40.0 if self.stamped else 0.0
+
+
+@pytest.mark.parametrize(("collected", "stamped", "first"), [(12, True, 13), (0, True, 2), (12, False, 2)])
+def test_what_was_collected_while_it_was_opened_is_no_live_frame(collected: int, stamped: bool, first: int) -> None:  # noqa: FBT001
+    """The first frame of a live stream is one that came at its own pace; after it none is left out."""
+    burst = Burst(collected, stamped)
+    stream = LiveCapture(burst, lambda: burst.now_s)  # type: ignore[arg-type]
+
+    numbers = [number(p) for _ in range(3) if (p := stream.read()) is not None]
+
+    assert numbers == [first, first + 1, first + 2]
 
 
 @pytest.mark.parametrize(
