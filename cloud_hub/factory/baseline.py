@@ -22,8 +22,11 @@ Floats = npt.NDArray[np.float64]
 MAD_TO_STD = 1.4826
 """Of a normal distribution: the deviation is this many median absolute deviations."""
 
-LARGEST = 20.0
-"""Deviations from the centre that count at most: one wild feature must not hide what the others say."""
+LARGEST = 1000.0
+"""Deviations from the centre that count at most: the score stays a number, and what is furthest off stays first."""
+
+_OUTLIER = 20.0
+"""Deviations at most where it is learnt how features go together."""
 
 _TINY = 1e-12
 _FEWEST_ROWS = 20
@@ -91,7 +94,7 @@ def fit(
     spread = np.maximum(spread, floor)
     precision = np.eye(rows.shape[1])
     if method == "mahalanobis":
-        away = np.clip((values - centre[numbers]) / spread[numbers], -LARGEST, LARGEST)
+        away = np.clip((values - centre[numbers]) / spread[numbers], -_OUTLIER, _OUTLIER)
         precision = np.linalg.inv(ledoit_wolf(away)[0])
     return Baseline(tuple(regimes), mask, *(each.astype(np.float32) for each in (centre, spread, precision)))
 

@@ -11,11 +11,19 @@ from cloud_hub.errors import FactoryError
 from cloud_hub.factory import baseline, severity
 from cloud_hub.factory.baseline import Regime
 from cloud_hub.factory.bundle_writer import write_bundle
+from edge_agent import settings
+from edge_agent.assembly import make_guard
+from edge_agent.clock import Clock
+from edge_agent.diagnostics import windows
+from edge_agent.diagnostics.exhibit import WINDOWS
+from edge_agent.diagnostics.exhibits import Exhibits
 from edge_agent.inference.decision import Decider
 from edge_agent.inference.model import Model
+from edge_agent.inference.pipeline import Pipeline
 from edge_agent.inference.preprocess import make_preprocessor
 from edge_agent.inference.vibration.severity import zone
-from edge_agent.sample import Channel, Sample
+from edge_agent.judgement import Judgement
+from edge_agent.sample import Channel, Sample, Trigger
 from edge_protocol.bundle import Manifest, OperatingPoint, Variant, WindowAnomalyOutput
 from edge_protocol.codes import Verdict
 from edge_protocol.contract import Vibration, WindowInput
@@ -232,3 +240,25 @@ def test_zones_of_severity_are_verdicts(amplitude: float, letter: str, verdict: 
     assert prediction.score == pytest.approx(velocity, rel=0.01)
     assert zone(prediction.score, limits) == letter
     assert model.verdict(prediction)[0].name == verdict
+
+
+def test_the_line_says_which_race_is_broken(machine: Model, tmp_path: Path) -> None:
+    """Through guard, pipeline and exhibits: a bearing that breaks is REVIEW, then NG, and the first reasons name it."""
+    table = settings.Pipeline(name="pump", bundle="machine", source="s", trigger="t")
+    judgements: list[Judgement] = []
+    exhibits = Exhibits(
+        tmp_path, budget_bytes=2**20, model=lambda _name: machine, record=lambda _stream, _record: None, clock=Clock()
+    )
+    pipeline = Pipeline("pump", machine, guard=make_guard(table, machine), emit=judgements.append, clock=Clock())
+
+    for n, fault in enumerate(("", "", "bpfo", "bpfo"), start=1):
+        pipeline.admit(Trigger(1, n, n, Clock().mono_us()), sample(Machine(fault, strikes=6.0), 90 + n, 20.0))
+        assert pipeline.step(5)
+    exhibits.note(judgements)
+    while exhibits.step(0):
+        pass
+
+    assert [judgement.verdict.name for judgement in judgements] == ["OK", "OK", "REVIEW", "NG"]
+    (last,) = windows.find(tmp_path / WINDOWS, 1, 4)
+    assert any(reason.name.startswith("bpfo") for reason in last.explanation.reasons), last.explanation.reasons
+    assert all(reason.part is not None and reason.part > 0 for reason in last.explanation.reasons)
