@@ -37,23 +37,45 @@ def by_classifier(classifier: Any, contract: WindowInput) -> SecondOpinion:
 
 
 def by_reference(model: bytes, contract: ImageInput) -> SecondOpinion:
-    """The float graph, node by node in numpy, on a picture that Pillow has decoded and that needs no resize.
+    """The float graph, node by node in numpy, on a picture that Pillow has decoded and numpy has made smaller.
 
     It shares the graph with the production path, and no code: what turned the weights into the graph is not checked.
     """
+    if (contract.colour, contract.geometry, contract.resize, contract.roi) != ("rgb", "stretch", "area-pyramid", None):
+        message = "a second opinion is had of pictures in RGB, stretched whole by the area pyramid"
+        raise FactoryError(message, "let the framework that the model was trained in say what it makes of the golden")
     evaluator = ReferenceEvaluator(onnx.load_from_string(model))
 
     def score(data: bytes) -> float:
         with PIL.Image.open(io.BytesIO(data)) as picture:
-            pixels = np.asarray(picture.convert("RGB"), np.float64)
-        if pixels.shape != (contract.height, contract.width, 3) or contract.colour != "rgb" or contract.roi is not None:
-            message = f"a picture of {pixels.shape[1]} x {pixels.shape[0]} would have to be brought to the model's size"
-            raise FactoryError(message, "give candidates of the model's size: a resize of another library is another")
+            pixels = _shrink(np.asarray(picture.convert("RGB"), np.float64), contract.height, contract.width)
         planes = ((pixels - np.array(contract.mean)) / np.array(contract.std)).transpose(2, 0, 1)
         (found,) = evaluator.run(["score"], {contract.tensor: planes[None].astype(np.float32)})
         return float(np.asarray(found).reshape(1)[0])
 
     return SecondOpinion(f"onnx {onnx.__version__} reference evaluator on pixels of Pillow {PIL.__version__}", score)
+
+
+def _shrink(pixels: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
+    """`area-pyramid` as the specification words it: halves, rounded to grey levels, then the mean over each pixel."""
+    if pixels.shape[0] < height or pixels.shape[1] < width:
+        message = f"a picture of {pixels.shape[1]} x {pixels.shape[0]} would have to be made larger"
+        raise FactoryError(message, "give candidates of the model's size or above")
+    while all(
+        side % 2 == 0 and side >= 2 * wanted for side, wanted in zip(pixels.shape, (height, width), strict=False)
+    ):
+        pixels = np.floor((pixels[::2, ::2] + pixels[1::2, ::2] + pixels[::2, 1::2] + pixels[1::2, 1::2]) / 4 + 0.5)
+    down, across = (_coverage(side, wanted) for side, wanted in zip(pixels.shape, (height, width), strict=False))
+    shrunk: npt.NDArray[np.float64] = np.rint(np.einsum("yh,hwc,xw->yxc", down, pixels, across, optimize=True))
+    return shrunk
+
+
+def _coverage(side: int, wanted: int) -> npt.NDArray[np.float64]:
+    """[wanted, side]: the share that each pixel has of each of the larger ones that cover it."""
+    edges, cells = np.arange(wanted + 1) * side / wanted, np.arange(side)
+    overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
+    shares: npt.NDArray[np.float64] = np.maximum(overlap, 0) * wanted / side
+    return shares
 
 
 def _spectrum(window: npt.NDArray[np.float64], bands: int) -> npt.NDArray[np.float64]:

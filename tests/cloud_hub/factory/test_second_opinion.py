@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,8 +7,10 @@ from msgspec.structs import replace
 from sklearn.linear_model import LogisticRegression
 
 from cloud_hub.errors import FactoryError
+from cloud_hub.factory import second_opinion
 from cloud_hub.factory.second_opinion import by_classifier, by_reference
 from edge_agent.inference import selftest
+from edge_agent.inference.geometry import Geometry
 from edge_agent.inference.model import Model
 from edge_agent.inference.preprocess import make_preprocessor
 from tests.edge_agent.inference.small_bundles import (
@@ -31,15 +34,36 @@ def test_pillow_and_the_reference_evaluator_say_what_the_production_path_says(tm
     for _ in range(3):
         data = png(RNG.integers(0, 256, (32, 32, 3), np.uint8))
         assert opinion.score(data) == pytest.approx(selftest.trace(model, data).score, abs=1e-5)
+        data = png(RNG.integers(0, 256, (150, 120, 3), np.uint8))
+        assert opinion.score(data) == pytest.approx(selftest.trace(model, data).score, abs=1e-3)
 
 
-@pytest.mark.parametrize("changes", [{}, {"colour": "bgr"}, {"roi": (0, 0, 32, 32)}])
-def test_what_needs_more_than_pixels_gets_no_second_opinion(changes: dict) -> None:
-    """Another library's resize is another resize: it would say less than nothing."""
-    side = 32 if changes else 33
-    opinion = by_reference(image_graph(), replace(image_manifest().input, **changes))  # type: ignore[arg-type]
-    with pytest.raises(FactoryError, match="size"):
-        opinion.score(png(np.zeros((side, side, 3), np.uint8)))
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (90, 70), (256, 128), (33, 47), (300, 1000)])
+def test_another_area_pyramid_comes_to_the_same_pixels(size: tuple[int, int]) -> None:
+    """As the specification words it and no line of ours: within a grey level, from any size to the model's."""
+    picture = RNG.integers(0, 256, (*size, 3), np.uint8)
+    expected = Geometry(image_manifest().input).fit(picture)  # type: ignore[arg-type]
+
+    found = second_opinion._shrink(picture.astype(np.float64), 32, 32)
+
+    assert np.abs(found - expected).max() <= 1
+    assert np.mean(found != expected) < 0.02
+
+
+def test_a_picture_too_small_for_the_model_gets_no_second_opinion() -> None:
+    """What another library makes up between pixels would say less than nothing."""
+    opinion = by_reference(image_graph(), image_manifest().input)  # type: ignore[arg-type]
+    with pytest.raises(FactoryError, match="larger"):
+        opinion.score(png(np.zeros((31, 40, 3), np.uint8)))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"colour": "bgr"}, {"roi": (0, 0, 32, 32)}, {"geometry": "crop"}, {"resize": "linear"}]
+)
+def test_a_contract_it_does_not_know_gets_no_second_opinion(changes: dict[str, Any]) -> None:
+    """Better none than one of another contract."""
+    with pytest.raises(FactoryError, match="second opinion"):
+        by_reference(image_graph(), replace(image_manifest().input, **changes))  # type: ignore[arg-type]
 
 
 def test_scipy_and_the_classifier_itself_say_what_the_contract_says() -> None:
