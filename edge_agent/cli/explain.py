@@ -59,7 +59,7 @@ def _explain(settings: Config, row: dict[str, Any]) -> tuple[dict[str, Any], Exh
     if exhibit is None:
         noted = windows.find(folder / WINDOWS, row["epoch"], row["trigger"])
         exhibit = next((each for each in noted if each.explanation.pipeline == row["pipeline"]), None)
-    picture = folder / exhibit.picture if exhibit is not None and exhibit.picture else None
+    picture = folder / Path(exhibit.picture).name if exhibit is not None and exhibit.picture else None
     return row, exhibit, picture if picture is not None and picture.is_file() else None
 
 
