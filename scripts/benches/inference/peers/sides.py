@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_agent.assembly import NEIGHBOURS_NICE
 from scripts.benches import environment
 from scripts.benches.failure import BenchError
 from scripts.benches.ground import supplies
@@ -27,6 +28,9 @@ STOP_S = 20
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
 MODEL = "model"
+
+GIVE_WAY = ("nice", "-n", str(NEIGHBOURS_NICE))
+"""Peers have the priority that our neighbours' threads have: a machine that is not quiet disturbs all alike."""
 
 _TOML = """\
 [gateway]
@@ -187,7 +191,7 @@ def mlserver(folder: Path, subject: Subject) -> Side:
         Question("JSON", _post(path, json.dumps({"inputs": [plain]}).encode()), _from_protocol),
     )
     more = {"PYTHONPATH": str(HERE), "BENCH_MODEL": json.dumps(subject.model)}
-    command: list[str | Path] = [python.with_name("mlserver"), "start", folder]
+    command: list[str | Path] = [*GIVE_WAY, python.with_name("mlserver"), "start", folder]
     return Side("mlserver", ports[0], command, f"/v2/models/{MODEL}/ready", questions, more)
 
 
@@ -206,7 +210,7 @@ def litserve(subject: Subject) -> Side:
         Question("upload", _post("/predict", form, kind=f"multipart/form-data; boundary={limit}"), _from_plain),
     )
     more = {"BENCH_MODEL": json.dumps(subject.model)}
-    command: list[str | Path] = [environment.python("litserve"), HERE / "litserve_onnx.py", str(port)]
+    command: list[str | Path] = [*GIVE_WAY, environment.python("litserve"), HERE / "litserve_onnx.py", str(port)]
     return Side("litserve", port, command, "/health", questions, more)
 
 
