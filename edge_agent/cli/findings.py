@@ -36,8 +36,9 @@ def sentence(prediction: Prediction, area_unit: str) -> str:
     """The same in so few words that they fit into a line."""
     if prediction.value is not None:
         return f"{prediction.value:.4g} {prediction.unit}".strip()
-    words = [*(f"{each.zone} {each.score:.2f}" for each in prediction.breaks)]
-    words += _some([_thing(each) for each in prediction.detections])
+    words = [f"{each.zone} {each.score:.2f}" for each in prediction.breaks]
+    # What breaks a rule is what somebody looks for; the others are there in any case.
+    words += _some([_thing(each) for each in sorted(prediction.detections, key=lambda thing: not thing.zones)])
     words += _some([f"{each.label} {_area(each.area)} {area_unit}".strip() for each in prediction.regions])
     return ", ".join(words) or prediction.label
 

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -125,6 +126,24 @@ def test_a_centre_is_the_maximum_of_its_neighbourhood() -> None:
         ("car", 0.625, (8 * 4 - 4, 5 * 4 - 8, 8 * 4 + 12, 5 * 4 + 16)),
         ("rider", 0.5, (0, 0, 12, 16)),
     ]
+
+
+def test_a_heat_map_is_looked_at_where_it_lies() -> None:
+    """Of five megabytes of heat nothing is copied but what reaches min_score."""
+    classes = tuple(map(str, range(80)))
+    contract = change(CENTRES, classes=classes)
+    heat = np.zeros((1, 128, 128, 80), np.float32)
+    heat[0, 40:60:5, 40:60:5, 0] = 0.9
+    outputs = {"heat": heat, "sides": np.full((1, 128, 128, 4), 2, np.float32)}
+    seen_by(contract, outputs)
+    tracemalloc.start()
+
+    found = seen_by(contract, outputs)
+
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found.detections) == 16
+    assert peak < 500_000
 
 
 @settings(deadline=None, max_examples=60)
