@@ -15,6 +15,7 @@ from time import monotonic
 import msgspec
 
 from edge_agent.clock import Clock
+from edge_agent.diagnostics.allowance import Allowance
 from edge_agent.diagnostics.case import Case
 from edge_agent.diagnostics.exhibit import WINDOWS
 from edge_agent.diagnostics.shelf import Shelf
@@ -39,6 +40,9 @@ WINDOWS_SHARE = 4
 
 EXPIRE_S = 3600.0
 DRAIN_S = 2.0
+
+REFILL_S = 600.0
+"""Pictures may fill the budget anew in this time, not faster: a card that is written to all day does not last."""
 
 
 class Exhibits:
@@ -66,6 +70,7 @@ class Exhibits:
         self._due = threading.Condition()
         self._shelf: Shelf | None = None
         self._ring: WindowRing | None = None
+        self._allowance = Allowance(budget_bytes, REFILL_S)
         self._is_failing = False
         self._next_expiry_us = 0
 
@@ -131,10 +136,17 @@ class Exhibits:
             self._record(Stream.CAPTURES, exhibit.explanation)
         if not is_shown:
             self._keep(lambda: self._open_ring().put(exhibit))
-        elif not case.is_window:
-            picture, why_not = case.draw(judgement, sample)
+        elif not case.is_window and self._budget_bytes:
+            picture, why_not = self._draw(case, judgement, sample)
             shown = msgspec.structs.replace(exhibit, no_picture=why_not)
             self._keep(lambda: self._open_shelf().put(shown, picture))
+
+    def _draw(self, case: Case, judgement: Judgement, sample: Sample | None) -> tuple[bytes, str]:
+        if not self._allowance.is_left(self._clock.mono_us()):
+            return b"", f"more than [store] exhibits_mb within {REFILL_S / 60:.0f} minutes: the disk is spared"
+        picture, why_not = case.draw(judgement, sample)
+        self._allowance.spend(len(picture))
+        return picture, why_not
 
     def _keep(self, put: Callable[[], None]) -> None:
         if not self._budget_bytes:

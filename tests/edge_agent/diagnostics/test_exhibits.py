@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_agent.clock import Clock
+from edge_agent.clock import Clock, FixedClock
 from edge_agent.diagnostics import exhibits as room
 from edge_agent.diagnostics import windows
-from edge_agent.diagnostics.exhibit import WINDOWS, read_exhibit
+from edge_agent.diagnostics.allowance import Allowance
+from edge_agent.diagnostics.exhibit import WINDOWS, Exhibit, read_exhibit
 from edge_agent.diagnostics.exhibits import Exhibits
 from edge_agent.inference.model import Model
 from edge_protocol.codes import Stream, Verdict
@@ -23,7 +24,7 @@ from tests.edge_agent.diagnostics.judged import EPOCH, bad_part, image_model, ju
 class Bench:
     """Exhibits of one model, and what they record."""
 
-    def __init__(self, folder: Path, model: Model, budget_bytes: int = 2**22) -> None:
+    def __init__(self, folder: Path, model: Model, budget_bytes: int = 2**22, clock: Clock | None = None) -> None:
         self.folder = folder / "exhibits"
         self.model = model
         self.records: list[tuple[Stream, Any]] = []
@@ -32,8 +33,17 @@ class Bench:
             budget_bytes=budget_bytes,
             model=lambda _pipeline: self.model,
             record=lambda stream, record: self.records.append((stream, record)),
-            clock=Clock(),
+            clock=clock or Clock(),
         )
+
+    def show(self, n: int) -> Exhibit:
+        """Show a bad part; what was kept of it."""
+        sample = bad_part()
+        self.exhibits.show(judge(self.model, sample, n=n), sample)
+        self.work()
+        kept = read_exhibit(self.folder / f"{EPOCH}-{n}-line.json")
+        assert kept is not None
+        return kept
 
     def work(self) -> None:
         """Explain all that waits."""
@@ -105,6 +115,21 @@ def test_what_is_too_much_at_once_loses_its_picture_and_not_its_numbers(
     assert [bool(each and each.picture) for each in pictures] == [True, True, False, False]
     assert all(each and "too many" in each.no_picture for each in pictures[2:])
     assert len(image.records) == 4
+
+
+def test_a_disk_is_not_written_to_all_day(tmp_path: Path) -> None:
+    """When pictures come faster than the disk shall be written, the rest are explained without one, for a while."""
+    clock = FixedClock()
+    bench = Bench(tmp_path, image_model(tmp_path), clock=clock)
+    bench.exhibits._allowance = Allowance(1, room.REFILL_S)  # the first picture spends it, and more
+
+    shown = [bench.show(n).picture != "" for n in (1, 2)]
+    clock.advance(30 * 86_400 * 10**6)
+    shown.append(bench.show(3).picture != "")
+
+    assert shown == [True, False, True]
+    assert "spared" in bench.show(4).no_picture
+    assert len(bench.records) == 4
 
 
 def test_the_line_never_waits_for_an_explanation(image: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
