@@ -16,8 +16,15 @@ CHUNK_ROWS = 1000
 """Rows of one transaction into the new file; a cut between two of them is healed by doing it again."""
 
 TABLES = ("runs", "contexts", "cursors", "verdicts", "events", "drift", "outcomes", "metrics", "captures", "updates")
-KEYED = {"floors": "kind, name", "slots": "pipeline", "refused": "pipeline, digest"}
-"""Tables without a row's number, and their keys: what runs, and what this gateway never goes back behind."""
+KEYED = {
+    "floors": "kind, name",
+    "slots": "pipeline",
+    "refused": "pipeline, digest",
+    "points": "pipeline",
+    "numbers": "pipeline",
+    "plans": "fingerprint, digest",
+}
+"""Tables without a row's number, and their keys: what runs and how, and what this gateway never goes back behind."""
 
 META = ("floor_us",)
 """What of `meta` is true of the new file too; its epoch and its cleanness are its own."""

@@ -10,8 +10,8 @@ from edge_agent.salvage import PAGE_BYTES
 from edge_agent.store import Store, fetch
 
 QUOTA_BYTES = 32 * 2**20
-OWN = {"meta", "words"}
-"""Tables of which each database has its own."""
+OWN = {"meta", "words", "checks", "optimised"}
+"""Tables of which each database has its own: what they say is found again, and nothing old is believed for it."""
 
 ROWS = {
     "floors": [("bundle", f"b{n:03}", "1.0.0") for n in range(400)],
