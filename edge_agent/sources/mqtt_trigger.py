@@ -47,10 +47,9 @@ class MqttTrigger:
             self._link.subscribe(self._settings.topic)
             self._link.start(self._hear, lambda: None)
             self._seen_us = mono_us
-        pushed_out = self._inbox.settle(MAX_HOLE)
         tick = self._inbox.take()
         if tick is not None:
-            return replace(tick, missed=tick.missed + pushed_out)
+            return replace(tick, missed=tick.missed + self._inbox.settle(MAX_HOLE - tick.missed))
         self._check(mono_us)
         return None
 

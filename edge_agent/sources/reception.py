@@ -29,7 +29,11 @@ _POLL_S = 0.05
 _IDLE_S = 5.0
 """A connection that is silent for so long is closed, so that nobody holds one for nothing."""
 
-_BODY_S = 30.0
+_BODY_S = 10.0
+_LARGE_BYTES = 256 * 1024
+MAX_LARGE = 4
+"""Bodies above `_LARGE_BYTES` that are read at the same time: what senders could fill of the memory has an end."""
+
 _CLOSE_S = 2.0
 _CHUNK_BYTES = 64 * 1024
 
@@ -95,6 +99,7 @@ class Reception(ThreadingHTTPServer):
         self.terms = terms
         self.desk = desk
         self.closing = threading.Event()
+        self.large = threading.BoundedSemaphore(MAX_LARGE)
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()
         if ":" in address[0]:
@@ -198,14 +203,25 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(HTTPStatus.LENGTH_REQUIRED, "state the Content-Length")
         if not 0 < int(length[:20]) <= max_bytes:
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"1 to {max_bytes} bytes are taken")
-        chunks, left, end_s = [], int(length), monotonic() + _BODY_S
+        is_large = int(length) > _LARGE_BYTES
+        if is_large and not self.server.large.acquire(timeout=_IDLE_S):
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_LARGE} large parts are being sent; send it again")
+        try:
+            body = self._read_exactly(int(length))
+        finally:
+            if is_large:
+                self.server.large.release()
+        self.close_connection = self.headers.get("Connection", "").lower() == "close"
+        return body
+
+    def _read_exactly(self, length: int) -> bytes:
+        chunks, left, end_s = [], length, monotonic() + _BODY_S
         while left:
             chunk = self.rfile.read1(min(left, _CHUNK_BYTES))
             if not chunk or monotonic() > end_s:
                 raise Refusal(HTTPStatus.REQUEST_TIMEOUT, f"{left} bytes of the body did not come")
             chunks.append(chunk)
             left -= len(chunk)
-        self.close_connection = self.headers.get("Connection", "").lower() == "close"
         return b"".join(chunks)
 
     def _names(self) -> dict[str, Any]:

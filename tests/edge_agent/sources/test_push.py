@@ -17,7 +17,7 @@ from edge_agent import settings
 from edge_agent.errors import SourceError
 from edge_agent.sample import Trigger
 from edge_agent.sources.push import PushSource
-from edge_agent.sources.reception import MAX_CONNECTIONS
+from edge_agent.sources.reception import MAX_CONNECTIONS, MAX_LARGE
 from edge_protocol.codes import Reason, Verdict
 from tests.edge_agent.sources.streams import PATIENCE_S, eventually
 
@@ -260,6 +260,28 @@ def test_who_only_holds_connections_does_not_hold_the_line(line: Callable[..., L
     eventually(lambda: cell.source.waiting(0) or sent.done())
 
     assert answer.startswith(b"HTTP/1.1 503")
+
+
+def test_a_few_large_parts_are_read_at_a_time(line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many large parts sent slowly cannot fill the memory: beyond a few they are to be sent again; small ones are not."""
+    monkeypatch.setattr("edge_agent.sources.reception._IDLE_S", 0.05)
+    cell = line()
+    head = b"POST /parts HTTP/1.1\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\n"
+    slow = [socket.create_connection(("127.0.0.1", cell.source.port)) for _ in range(MAX_LARGE)]
+    for connection in slow:
+        connection.sendall(head)
+    reception = cell.source._reception
+    assert reception is not None
+    eventually(lambda: reception.large._value == 0)
+
+    large = cell.post(bytes(1_000_000), "image/png")
+    small = cell.send()
+    cell.take(1)
+    for connection in slow:
+        connection.close()
+
+    assert (large.status, large.headers["Retry-After"]) == (503, "1")
+    assert small.result(PATIENCE_S).status == 202
 
 
 def test_who_hangs_up_in_mid_body_has_sent_nothing(line: Callable[..., Line]) -> None:
