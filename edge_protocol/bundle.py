@@ -93,7 +93,7 @@ __all__ = [
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 
-_FOLDER_HINT = "a bundle is a folder with a manifest.json; scripts/build_models makes two"
+_FOLDER_HINT = "a bundle is a folder with a manifest.json; scripts/build_models makes some"
 _README_HINT = "compare it with the bundle section of edge_protocol/README.md"
 
 T = TypeVar("T")
