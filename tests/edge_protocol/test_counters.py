@@ -103,6 +103,35 @@ def test_a_reference_comes_back_with_its_digest():
     assert json.loads(reference.canonical())["signals"][1] == {"name": "x", "edges": [0.1], "counts": [1, 2, 3]}
 
 
+def test_features_change_neither_digest_nor_what_an_older_reader_sees():
+    """What is there for reasons is not counted on: panes of gateways that do not know it have the same reference."""
+    plain = Reference((counters.make_signal("luma", np.linspace(0, 1, 1000), bins=4),))
+    told = Reference(plain.signals, features=(counters.make_feature("order_1", np.linspace(0, 9, 500)),))
+
+    found = counters.load_reference(told.canonical())
+
+    assert found == told
+    assert found.digest == plain.digest
+    assert b"features" not in plain.canonical()
+    older = {key: value for key, value in json.loads(told.canonical()).items() if key != "features"}
+    assert counters.load_reference(json.dumps(older).encode()).digest == told.digest
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=200).filter(lambda values: min(values) < max(values)))
+def test_a_feature_has_no_good_one_beyond_its_ends(values):
+    """Below the first edge and above the last there is none of those that it was made of."""
+    feature = counters.make_feature("x", values)
+
+    assert (feature.counts[0], feature.counts[-2], sum(feature.counts)) == (0, 0, len(values))
+
+
+@pytest.mark.parametrize("values", [[], [1.0, 1.0], [math.nan, 1.0]])
+def test_a_feature_that_never_varies_is_refused(values):
+    """Nothing stands out from it."""
+    with pytest.raises(ValueError, match="fewer than two"):
+        counters.make_feature("x", values)
+
+
 @pytest.mark.parametrize(
     ("edges", "counts"),
     [
