@@ -51,10 +51,11 @@ class Reference(msgspec.Struct, frozen=True):
     features: tuple[SignalReference, ...] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
-        names = [signal.name for signal in self.signals]
-        if len(set(names)) != len(names):
-            message = f"signals: each name once, not {', '.join(names)}"
-            raise ValueError(message)
+        for field, signals in (("signals", self.signals), ("features", self.features)):
+            names = [] if signals is msgspec.UNSET else [signal.name for signal in signals]
+            if len(set(names)) != len(names):
+                message = f"{field}: each name once, not {', '.join(names)}"
+                raise ValueError(message)
 
     def canonical(self) -> bytes:
         """The one JSON form: this field order, shortest round-trip floats, no spaces."""
