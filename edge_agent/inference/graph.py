@@ -12,8 +12,8 @@ from typing import NoReturn, TypeAlias
 from edge_agent.errors import InferenceError
 from edge_protocol.codes import Reason
 
-MAX_FIELDS = 1_000_000
-"""Of all messages together: a large network has 200,000, and a second is as long as anybody waits for one."""
+MAX_FIELDS = 500_000
+"""Of all messages together: a quantized picture model has 5,300; half a million take seconds and 50 MB."""
 
 MAX_DEPTH = 16
 """Graphs within graphs."""

@@ -235,7 +235,7 @@ def test_graphs_within_graphs_have_an_end() -> None:
         graph.read(branches(MAX_DEPTH + 1).SerializeToString())
 
 
-def test_a_million_crumbs_are_refused_and_half_a_million_numbers_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crumbs_without_end_are_refused_and_numbers_of_a_forest_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of fields is bounded; a forest's numbers are jumped over and count for nothing."""
     monkeypatch.setattr(graph, "MAX_FIELDS", 5000)
 
