@@ -1,7 +1,7 @@
 """What a neighbour's question costs here and with peers: the same ONNX file, session options and processors, in turns.
 
 MLServer brings no ONNX runtime: the adapter that is timed in it is ours. Each peer is asked in the fastest way that its
-HTTP side knows; each is alone on the machine while it is asked.
+HTTP side knows, MLServer in JSON as well; each is alone on the machine while it is asked.
 """
 
 import json
@@ -30,6 +30,8 @@ from scripts.benches.inference.peers.sides import Question, Side, Subject
 FIGURES = {
     "http_vs_mlserver_rps": "tensors in and out, 1 connection: our requests/s ÷ MLServer's, with our adapter (≥ 3)",
     "http_vs_mlserver_p99": "the same: our p99 ÷ its p99 (≤ 0.5)",
+    "http_vs_mlserver_json_rps": "the same, asked by numbers in JSON, the only form of a tensor there (stated)",
+    "http_vs_mlserver_json_p99": "the same: our p99 ÷ its p99 (stated)",
     "http_vs_litserve_rps": "the same: our requests/s ÷ LitServe's (≥ 3)",
     "http_vs_litserve_p99": "the same: our p99 ÷ its p99 (≤ 0.5)",
     "http_vs_mlserver_rps_4c": "the same with 4 connections (stated)",
@@ -50,6 +52,7 @@ TRIAL_S = 2.0
 CONNECTIONS = (1, 4)
 TOLERANCE = 1e-3
 OURS = "lineside"
+JSON = "JSON"
 LINE = "surface"
 """The pipeline of `Line`."""
 
@@ -108,16 +111,17 @@ def _side_by_side(
         for side in servers:
             stack.callback(side.stop)
             side.start(folder)
-        asked = {side.name: _fastest(asker, side, subject) for side in servers}
-        seen = {(side.name, n): Seen() for n in connections for side in servers}
+        asked = {side.name: (side, _fastest(asker, side, subject)) for side in servers}
+        asked |= {f"{side.name}_json": (side, each) for side in servers for each in side.questions if each.how == JSON}
+        seen = {(name, n): Seen() for n in connections for name in asked}
         parts: list[float] = []
         for _ in range(ROUNDS):
             parts += [line.parts_per_s(SLICE_S)] if line is not None else []
             for n in connections:
-                for side in servers:
-                    seen[side.name, n].add(asker.ask(side, asked[side.name], n, SLICE_S)[0])
+                for name, (side, question) in asked.items():
+                    seen[name, n].add(asker.ask(side, question, n, SLICE_S)[0])
     for (name, n), found in seen.items():
-        how = f"{name}, {asked[name].how}, {n} connections"
+        how = f"{name}, {asked[name][1].how}, {n} connections"
         rate = statistics.median(found.rates)
         say(f"{how}: {rate:.0f} requests/s, p50 {found.percentile_ms(50):.2f} ms, p99 {found.percentile_ms(99):.2f} ms")
     if line is not None:
