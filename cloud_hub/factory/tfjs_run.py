@@ -4,6 +4,7 @@ The framework's own resize, arithmetic and decoding: nothing of our pipeline tak
 """
 
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,18 @@ class TfjsModel:
     size: tuple[int, int]
 
 
+def require() -> None:
+    """See that `run` has what it needs, before hours of other work.
+
+    Raises:
+        LeftOut: node or the framework is not there.
+    """
+    FRAMEWORK.fetch()
+    if shutil.which("node") is None:
+        message = "Node.js is not installed, which runs the framework that the model comes from"
+        raise LeftOut(message, "install node 18 or later")
+
+
 def run(
     model: TfjsModel, outputs: Sequence[str], pictures: Sequence[npt.NDArray[np.uint8]], work: Path
 ) -> list[list[Floats]]:
@@ -63,6 +76,7 @@ def run(
         LeftOut: node or the framework is not there.
         FactoryError: it failed.
     """
+    require()
     work.mkdir(parents=True, exist_ok=True)
     (library,) = FRAMEWORK.extract([_LIBRARY], work)
     library.rename(work / "tf.cjs")
@@ -90,9 +104,6 @@ def _node(work: Path) -> None:
             capture_output=True,
             timeout=_PATIENCE_S,
         )
-    except FileNotFoundError as error:
-        message = "Node.js is not installed, which runs the framework that the model comes from"
-        raise LeftOut(message, "install node 18 or later") from error
     except subprocess.SubprocessError as error:
         told = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip().splitlines()
         message = f"TensorFlow.js failed: {told[-1][:200] if told else error}"

@@ -146,6 +146,7 @@ def collect(run: Run, work: Path) -> tuple[TfjsModel, list[Picture], dict[str, s
     run.step("collect: a CenterNet of the COCO classes (npm), the video of a yard (OpenCV's sample data)")
     video = yard.find_video()
     graph, weights = DETECTOR.extract([GRAPH, WEIGHTS], work)
+    tfjs_run.require()
     digests = {path.name: datasets.digest_of(path) for path in (graph, weights, video)}
     return TfjsModel(graph, weights, (SIDE, SIDE)), yard.read_frames(video), digests
 

@@ -35,7 +35,7 @@ def build_models(children: Children, *, anew: bool) -> Mapping[str, Path]:
     for model in models:
         recipe = [str(ROOT / "models" / model / "recipe.py"), "--out", str(BUNDLES)]
         children.show(f"the recipe of {model}", ["python", *recipe, *([] if anew else ["--if-changed"])])
-    return {model: BUNDLES / model for model in models if model != YARD.model or (BUNDLES / model / MANIFEST).is_file()}
+    return {model: BUNDLES / model for model in models if model != YARD.model or _is_built(model)}
 
 
 def stage_data(folder: Path) -> Mapping[str, Path]:
@@ -53,12 +53,18 @@ def stage_data(folder: Path) -> Mapping[str, Path]:
     return {"textures": staged.surfaces, "windows": staged.engine_noise} | _stage_yard(folder)
 
 
+def _is_built(model: str) -> bool:
+    return (BUNDLES / model / MANIFEST).is_file()
+
+
 def _stage_yard(folder: Path) -> dict[str, Path]:
     clip = folder / "yard.avi"
+    if not _is_built(YARD.model):
+        return {}  # its recipe has said why, and has looked for the video already
     try:
         frames = yard.read_frames(yard.find_video())
     except LeftOut:
-        return {}  # the recipe has said so
+        return {}
     except FactoryError as error:
         raise DayError(str(error), error.hint) from error
     size = (yard.WIDTH, yard.HEIGHT)
