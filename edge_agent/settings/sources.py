@@ -73,6 +73,10 @@ class CameraSource(Table, frozen=True, kw_only=True, tag="camera", tag_field="ki
     ] = 0.0
     open_s: Annotated[Positive, Meta(description="longest an attempt to open the stream may take")] = 5.0
     silent_s: Annotated[Positive, Meta(description="time without a frame after which it is opened anew")] = 5.0
+    max_lag_ms: Annotated[
+        float,
+        Meta(ge=0, le=60_000, description="delay that frames of RTSP may gather, by the camera's own stamps; 0: any"),
+    ] = 1000.0
     frozen_s: Annotated[
         float, Meta(ge=0, le=3600, description="time of equal frames after which the stream is frozen; 0: off")
     ] = 3.0

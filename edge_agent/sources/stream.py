@@ -4,6 +4,7 @@ Never waits longer than it was told to, and never prints what a URL holds of sec
 shut off.
 """
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,11 +31,14 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 CATCH_UP_S = 1.0
 """Longest to pass frames over: what comes faster than its own stamps for so long has stamps that mean nothing."""
 
+_WINDOW_S = 30.0
+
 
 class Stream(Protocol):
     """Frames of something that is open. `tests/edge_agent/sources/test_stream_contract.py` holds the contract.
 
     - `read` answers with the next frame, or with None when there is none and none will come: open another.
+    - It may raise SourceError instead, where the cause is known.
     - Each frame is an array of its own: what was read earlier does not change.
     - One thread reads and closes; `close` may be called twice.
     """
@@ -69,28 +73,70 @@ class Capture:
         self._capture.release()
 
 
-class LiveCapture(Capture):
-    """A stream over the network. While it is opened FFmpeg collects frames, and then gives them all at once.
+class Delay:
+    """How much later frames come than they did at their best lately, by the stamps of their camera."""
 
-    They are of the past, and nothing tells it but that they come faster than they were taken: they are passed over.
+    def __init__(self) -> None:
+        self._best_s = self._before_s = math.inf
+        self._since_s = -math.inf
+
+    def see(self, came_s: float, taken_s: float) -> float:
+        """The lag of a frame. Of two windows the best: two clocks drift apart, and nobody sets them."""
+        delay_s = came_s - taken_s
+        if came_s - self._since_s > _WINDOW_S:
+            self._before_s, self._best_s, self._since_s = self._best_s, delay_s, came_s
+        self._best_s = min(self._best_s, delay_s)
+        return delay_s - min(self._best_s, self._before_s)
+
+
+class LiveCapture(Capture):
+    """A stream over the network, of which only frames are given that come when they are taken.
+
+    While it is opened FFmpeg collects frames, and then gives them all at once; where the reader cannot keep up they
+    wait for it. Nothing tells that they are of the past but their own pace, so that is watched.
     """
 
-    def __init__(self, capture: cv2.VideoCapture, now_s: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, capture: cv2.VideoCapture, max_lag_s: float = 0.0, now_s: Callable[[], float] = monotonic
+    ) -> None:
+        """`max_lag_s` is for streams with stamps of the camera; 0: they are not looked at."""
         super().__init__(capture)
+        self._max_lag_s = max_lag_s
         self._now_s = now_s
+        self._delay = Delay()
         self._is_live = False
 
     def read(self) -> Picture | None:
-        """The next frame; the first one is the first that came at its own pace."""
+        """The next frame; what is of the past is passed over.
+
+        Raises:
+            SourceError: all of it is of the past.
+        """
         picture = super().read()
         if not self._is_live:
-            came_s, taken_s, end_s = self._now_s(), self._taken_s(), self._now_s() + CATCH_UP_S
-            while picture is not None and not self._is_live:
-                picture = super().read()
-                before_s, taken_before_s = came_s, taken_s
-                came_s, taken_s = self._now_s(), self._taken_s()
-                step_s = taken_s - taken_before_s
-                self._is_live = step_s <= 0 or came_s - before_s >= step_s / 2 or came_s > end_s
+            picture = self._catch_up(picture)
+        return self._keep_up(picture) if self._max_lag_s else picture
+
+    def _catch_up(self, picture: Picture | None) -> Picture | None:
+        """The first frame that came at its own pace."""
+        came_s, taken_s, end_s = self._now_s(), self._taken_s(), self._now_s() + CATCH_UP_S
+        while picture is not None and not self._is_live:
+            picture = super().read()
+            before_s, taken_before_s = came_s, taken_s
+            came_s, taken_s = self._now_s(), self._taken_s()
+            step_s = taken_s - taken_before_s
+            self._is_live = step_s <= 0 or came_s - before_s >= step_s / 2 or came_s > end_s
+        return picture
+
+    def _keep_up(self, picture: Picture | None) -> Picture | None:
+        end_s = self._now_s() + CATCH_UP_S
+        while picture is not None and (lag_s := self._delay.see(self._now_s(), self._taken_s())) > self._max_lag_s:
+            if self._now_s() > end_s:
+                message = f"its frames come {lag_s:.1f} s late"
+                raise SourceError(
+                    message, "ask the camera for fewer or smaller ones; `max_lag_ms` if its stamps are wrong"
+                )
+            picture = super().read()
         return picture
 
     def _taken_s(self) -> float:
@@ -129,7 +175,9 @@ def open_camera(settings: CameraSource) -> Stream:
         os.environ[_FFMPEG_OPTIONS] = options
     url = _with_user(settings.url, settings.user, password)
     numbers = [number for pair in wanted for number in pair]
-    return LiveCapture(_capture(url, cv2.CAP_FFMPEG, numbers, settings.url))
+    has_stamps = settings.url.startswith("rtsp")
+    capture = _capture(url, cv2.CAP_FFMPEG, numbers, settings.url)
+    return LiveCapture(capture, settings.max_lag_ms / 1000 if has_stamps else 0.0)
 
 
 def _open_device(settings: CameraSource) -> Stream:

@@ -5,6 +5,7 @@ import contextlib
 import socketserver
 import struct
 import threading
+import time
 from itertools import count
 from typing import Self
 
@@ -119,7 +120,7 @@ def _packet(n: int) -> bytes:
     picture = frame(n)
     tables, scan = _parse(cv2.imencode(".jpg", picture)[1].tobytes())
     height, width = picture.shape[:2]
-    rtp = struct.pack(">BBHII", 0x80, 0x80 | 26, n & 0xFFFF, int(n * PERIOD_S * 90_000), 7)
+    rtp = struct.pack(">BBHII", 0x80, 0x80 | 26, n & 0xFFFF, int(time.monotonic() * 90_000) & 0xFFFFFFFF, 7)
     jpeg = struct.pack(">IBBBB", 0, 1, 255, width // 8, height // 8) + struct.pack(">BBH", 0, 0, len(tables))
     packet = rtp + jpeg + tables + scan
     return struct.pack(">cBH", b"$", 0, len(packet)) + packet

@@ -263,7 +263,7 @@ def test_who_only_holds_connections_does_not_hold_the_line(line: Callable[..., L
 
 
 def test_a_few_large_parts_are_read_at_a_time(line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many large parts sent slowly cannot fill the memory: beyond a few they are to be sent again; small ones are not."""
+    """Many large parts sent slowly cannot fill the memory: beyond a few they must come again, unlike small ones."""
     monkeypatch.setattr("edge_agent.sources.reception._IDLE_S", 0.05)
     cell = line()
     head = b"POST /parts HTTP/1.1\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\n"

@@ -9,7 +9,7 @@ import pytest
 
 from edge_agent import settings
 from edge_agent.errors import SourceError
-from edge_agent.sources.stream import LiveCapture, OpenStream, Picture, open_camera, open_file
+from edge_agent.sources.stream import Delay, LiveCapture, OpenStream, Picture, open_camera, open_file
 from tests.edge_agent.sources.rtsp_camera import RtspCamera
 from tests.edge_agent.sources.streams import HttpCamera, Reel, frame, number, write_video
 
@@ -153,11 +153,61 @@ class Burst:
 def test_what_was_collected_while_it_was_opened_is_no_live_frame(collected: int, stamped: bool, first: int) -> None:  # noqa: FBT001
     """The first frame of a live stream is one that came at its own pace; after it none is left out."""
     burst = Burst(collected, stamped)
-    stream = LiveCapture(burst, lambda: burst.now_s)  # type: ignore[arg-type]
+    stream = LiveCapture(burst, now_s=lambda: burst.now_s)  # type: ignore[arg-type]
 
     numbers = [number(p) for _ in range(3) if (p := stream.read()) is not None]
 
     assert numbers == [first, first + 1, first + 2]
+
+
+class Late:
+    """A stream whose frames come so much later than they were taken, one after the other; a period is 40 ms."""
+
+    def __init__(self, *lags_s: float) -> None:
+        self.lags_s, self.n = lags_s, 0
+
+    def read(self) -> tuple[bool, Picture]:
+        self.n += 1
+        return True, frame(self.n)
+
+    def get(self, _what: int) -> float:
+        return self.n * 40.0
+
+    def now_s(self) -> float:
+        return self.n * 0.04 + self.lags_s[min(self.n, len(self.lags_s)) - 1 if self.n else 0]
+
+    def stream(self, max_lag_s: float) -> LiveCapture:
+        return LiveCapture(self, max_lag_s, self.now_s)  # type: ignore[arg-type]
+
+
+def test_frames_that_waited_for_their_reader_are_passed_over() -> None:
+    """After a stall the frames of the past are not shown, and those after them are; a clock may be behind for ever."""
+    late = Late(*[3600.0] * 9, 3602.0, 3601.5, 3601.1, 3600.9, 3600.2, 3600.0)
+    stream = late.stream(max_lag_s=1.0)
+
+    numbers = [number(p) for _ in range(11) if (p := stream.read()) is not None]
+
+    assert numbers == [2, 3, 4, 5, 6, 7, 8, 9, 13, 14, 15]
+
+
+def test_a_stream_that_stays_late_is_ended_with_the_cause() -> None:
+    """A gateway that cannot keep up says so: parts become faults, not pictures of the parts before them."""
+    late = Late(*[0.0] * 9, *(0.5 * n for n in range(100)))
+    stream = late.stream(max_lag_s=1.0)
+
+    with pytest.raises(SourceError, match=r"its frames come \d+\.\d s late") as caught:
+        any(stream.read() is None for _ in range(100))
+
+    assert caught.value.hint
+
+
+def test_stamps_that_drift_are_no_lag() -> None:
+    """The camera's clock runs 200 ppm slow for two hours: nothing is passed over."""
+    delay = Delay()
+
+    lags = [delay.see(float(second), second * (1 - 2e-4)) for second in range(7200)]
+
+    assert max(lags) < 0.02
 
 
 @pytest.mark.parametrize(
