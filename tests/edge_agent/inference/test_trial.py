@@ -95,6 +95,7 @@ def test_without_floats_the_goldens_know_their_order(tmp_path: Path) -> None:
     assert ranks_of_goldens(Model.load(few, variant=INTEGER), few) == ""
 
 
+@pytest.mark.slow
 def test_integers_that_are_slower_than_floats_are_not_chosen(tmp_path: Path) -> None:
     """Same answers, more time: the floats run. What they are compared with is told."""
     folder = write(tmp_path / "bundle", laborious(), PARTS[:2])

@@ -100,6 +100,7 @@ def test_where_the_integers_do_the_floats_are_never_asked_for(tmp_path: Path) ->
     line.close()
 
 
+@pytest.mark.slow
 def test_when_all_variants_fail_the_release_is_refused(tmp_path: Path) -> None:
     """The last one's reason stands; another attempt begins with the first again."""
     made = two_variants(off_by(-0.1))
