@@ -6,7 +6,7 @@ a second, two cores.
 
 from scripts.benches.down import release, swaps
 from scripts.benches.ground import process, supplies
-from scripts.benches.inference import arithmetic, http, pipeline, pyramid, soak, tuning
+from scripts.benches.inference import arithmetic, guards, http, pipeline, pyramid, soak, tuning
 
 FIGURES = {
     **pipeline.FIGURES,
@@ -14,6 +14,7 @@ FIGURES = {
     **arithmetic.FIGURES,
     **http.FIGURES,
     **pyramid.FIGURES,
+    **guards.FIGURES,
     "swap_lost": "triggers without a verdict over 1,000 swaps at 30 parts a second (0)",
     "swap_duplicated": "triggers with more than one (0)",
     "swap_gap_frames_p99": "p99 of how much longer than the line's own pace a swap takes, in parts (≤ 1)",
@@ -40,6 +41,7 @@ def measure() -> dict[str, float]:
         found = {
             **pipeline.measure(folder / "line"),
             **pyramid.measure(),
+            **guards.measure(),
             **arithmetic.measure(),
             **tuning.measure(),
             **process.measure(folder / "gateway"),

@@ -29,7 +29,7 @@ SLICE_S = 1.0
 
 
 def measure(folder: Path, windows: int = HOURS * 3600 * WINDOW_HZ, pictures: int = PICTURES) -> dict[str, float]:
-    """The larger of both slopes. Half of an hour's pictures take five minutes; windows cost next to nothing.
+    """The larger of both slopes.
 
     Raises:
         BenchError: the line stops.
