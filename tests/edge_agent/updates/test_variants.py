@@ -85,6 +85,7 @@ def test_where_the_integers_fail_the_floats_are_fetched_and_run(tmp_path: Path) 
     again.close()
 
 
+@pytest.mark.slow
 def test_where_the_integers_do_the_floats_are_never_asked_for(tmp_path: Path) -> None:
     """A gateway fetches what it runs, and nothing else; what the self-test measured is the plan from then on."""
     made = two_variants(off_by(0.00001))
