@@ -1,6 +1,7 @@
 """Everything that a source or a bundle may get wrong, one row each: the reason, the words and the cure."""
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import settings as run_settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -31,6 +35,11 @@ RNG = np.random.default_rng(3)
 NOISE = RNG.integers(60, 200, (SIDE, SIDE, 3), np.uint8)
 WAVE = RNG.normal(size=LENGTH)
 VALUES = RNG.normal(size=(1, 4)).astype(np.float32)
+JUDGED = {reason for reason in Reason if reason.value < 100} | {
+    reason for reason in Reason if Reason.GLARE <= reason <= Reason.DEAD or reason is Reason.BLACK
+}
+"""What may be said of values that could be read."""
+
 SPARE_BYTES = 16 * 2**20
 """What judging a refused picture may add to the process: nothing of the picture's size."""
 
@@ -219,6 +228,27 @@ def test_a_bad_input_is_uninspected_and_the_line_goes_on(
     assert caught.value.hint
     assert str(caught.value) in bad[0].detail
     assert after.verdict is not Verdict.UNINSPECTED
+
+
+SOUND = {"picture": [png(NOISE), saved("JPEG", NOISE), PROGRESSIVE], "window": [npy(WAVE)], "tensor": [npy(VALUES)]}
+EDITS = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=9)), max_size=4)
+
+
+@run_settings(deadline=None, max_examples=100)
+@given(data=st.data(), edits=EDITS, left=st.floats(0, 1))
+def test_no_damage_is_a_surprise(models: dict[str, Model], data: st.DataObject, edits: Any, left: float) -> None:
+    """However the bytes of a sound file were changed or cut, there is a verdict, by a reason that was foreseen."""
+    kind = data.draw(st.sampled_from(sorted(SOUND)))
+    content = bytearray(data.draw(st.sampled_from(SOUND[kind])))
+    for at, change in edits:
+        start = int(at * len(content))
+        content[start : start + len(change)] = change
+    cut = bytes(content[: max(1, round(len(content) * left))])
+
+    judgement = Line(models[kind]).judge(data.draw(st.sampled_from([cut, bytes(content)])))
+
+    assert judgement.reason in {Reason.UNREADABLE, Reason.WRONG_SHAPE, Reason.NOT_FINITE} | JUDGED
+    assert not re.match(r"\w+: ", judgement.detail), "an error of a class that is not ours"
 
 
 @pytest.mark.parametrize("name", ["100 megapixels", "jpeg bomb", "progressive bomb", "endless passes"])
