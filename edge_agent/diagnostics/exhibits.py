@@ -9,7 +9,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from errno import ENOSPC
+from os import strerror
 from pathlib import Path
+from shutil import disk_usage
 from time import monotonic
 
 import msgspec
@@ -40,6 +43,9 @@ WINDOWS_SHARE = 4
 
 EXPIRE_S = 3600.0
 DRAIN_S = 2.0
+
+RESERVE_BYTES = 32 * 1024 * 1024
+"""Of the disk, left to others: below it nothing is kept."""
 
 REFILL_S = 600.0
 """Pictures may fill the budget anew in this time, not faster: a card that is written to all day does not last."""
@@ -152,6 +158,9 @@ class Exhibits:
         if not self._budget_bytes:
             return
         try:
+            if disk_usage(self._folder.parent).free < RESERVE_BYTES:
+                # What the database gives up on a full disk is for its log, not for pictures.
+                raise OSError(ENOSPC, strerror(ENOSPC))  # noqa: TRY301 (one way to fail, one way to say it)
             put()
         except OSError as error:  # a full disk: verdicts go on, and so do explanations once there is room
             if not self._is_failing:

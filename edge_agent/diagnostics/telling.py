@@ -18,7 +18,7 @@ _UNEXPLAINED = {
     Verdict.UNINSPECTED.name: "nothing was judged",
     Verdict.OK.name: "of OK only the latest windows are explained",
 }
-_GONE = "later ones took its place ([store] exhibits_mb), or the disk was full"
+_GONE = "later ones took its place ([store] exhibits_mb), or the disk was nearly full"
 
 
 def sentences(row: Mapping[str, Any], exhibit: Exhibit | None, picture: Path | None) -> list[str]:

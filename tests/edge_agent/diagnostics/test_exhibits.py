@@ -212,6 +212,22 @@ def test_a_disk_that_cannot_be_written_stops_nobody(image: Bench) -> None:
     assert len(image.records) == 2
 
 
+def test_the_last_of_a_disk_is_left_to_others(image: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a crowded disk nothing is kept, for the database needs what there is; the hub is told all the same."""
+    sample = bad_part()
+    with monkeypatch.context() as crowded:
+        crowded.setattr(room, "RESERVE_BYTES", 2**62)
+        image.exhibits.show(judge(image.model, sample, n=1), sample)
+        image.work()
+    before = image.folder.exists()
+
+    image.show(2)
+
+    assert not before
+    assert image.names() == [f"{EPOCH}-2-line.json", f"{EPOCH}-2-line.png"]
+    assert len(image.records) == 2
+
+
 def test_an_explanation_that_fails_is_counted(image: Bench) -> None:
     """What cannot be explained at all is counted, and the next one is explained."""
     sample = bad_part()
