@@ -48,16 +48,18 @@ def write_video(path: Path, frames: int) -> Path:
 
 
 class Reel:
-    """A stream of what a test puts in; None ends it."""
+    """A stream of what a test puts in; None ends it, and so does an error."""
 
-    def __init__(self, pictures: Sequence[Picture | None] = ()) -> None:
-        self.pictures: queue.SimpleQueue[Picture | None] = queue.SimpleQueue()
+    def __init__(self, pictures: Sequence[Picture | SourceError | None] = ()) -> None:
+        self.pictures: queue.SimpleQueue[Picture | SourceError | None] = queue.SimpleQueue()
         self.closed = 0
         for picture in pictures:
             self.pictures.put(picture)
 
     def read(self) -> Picture | None:
         picture = self.pictures.get(timeout=PATIENCE_S) if not self.closed else None
+        if isinstance(picture, SourceError):
+            raise picture
         return None if picture is None else picture.copy()
 
     def close(self) -> None:

@@ -193,6 +193,15 @@ def test_a_stream_that_ends_is_opened_again(stand: Callable[..., Stand]) -> None
     assert seen(camera.grab()) == 7
 
 
+def test_a_stream_that_ends_with_a_cause_says_it(stand: Callable[..., Stand]) -> None:
+    """What a stream knows of its end is what its triggers say."""
+    reel = Reel([frame(1), SourceError("its frames come 9.0 s late")])
+    camera = stand(reel, Reel())
+    eventually(lambda: reel.closed == 1)
+
+    eventually(lambda: camera.grab(after_us=1).detail == "its frames come 9.0 s late")
+
+
 def test_a_camera_that_is_away_is_asked_again_and_again(stand: Callable[..., Stand]) -> None:
     """At the start it may be away: triggers say why, at once, until it comes."""
     reel = Reel()
@@ -233,7 +242,7 @@ def test_pauses_grow_and_end(stand: Callable[..., Stand]) -> None:
     assert len(set(pauses)) == 40
 
 
-@pytest.mark.parametrize("kind", [HttpCamera, RtspCamera])
+@pytest.mark.parametrize("kind", [HttpCamera, pytest.param(RtspCamera, marks=pytest.mark.slow)])
 def test_a_camera_on_the_network_comes_back_after_it_was_unplugged(kind: type[HttpCamera | RtspCamera]) -> None:
     """A real stream over HTTP or RTSP: frames, then faults while it is gone, then frames of the same camera again."""
     found: list[Reason] = []

@@ -19,7 +19,7 @@ FRAMES = 5
 CAMERAS: dict[str, type[HttpCamera | RtspCamera]] = {"http": HttpCamera, "rtsp": RtspCamera}
 
 
-@pytest.fixture(params=["double", "file", *CAMERAS])
+@pytest.fixture(params=["double", "file", "http", pytest.param("rtsp", marks=pytest.mark.slow)])
 def open_stream(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStream]:
     """Opens a stream of each kind; what is finite has five frames."""
     if request.param in CAMERAS:
