@@ -3,6 +3,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,21 @@ def test_a_silent_neighbour_does_not_stay(monkeypatch: pytest.MonkeyPatch, serve
 
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
         assert sock.recv(1) == b""
+
+
+def test_a_head_that_comes_drop_by_drop_is_given_up(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    """Its time is counted from its first byte, not from its last."""
+    monkeypatch.setattr(connection, "READ_S", 1)
+    drops: list[int] = []
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=0.1) as sock, suppress(ConnectionError):
+        while len(drops) < 100:
+            drops.append(sock.send(b"G"))
+            with suppress(TimeoutError):
+                assert sock.recv(1) == b""
+                break
+
+    assert 1 < len(drops) < 100
 
 
 def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:

@@ -41,8 +41,7 @@ def memory_graph() -> bytes:
     return bytes(model.SerializeToString())
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def write(folder: Path, **changes: Any) -> Path:
     """A bundle that remembers."""
     manifest = window_manifest(
         name="memory",
@@ -52,9 +51,15 @@ def folder(tmp_path: Path) -> Path:
         operating_point=OperatingPoint(accept=10.0, reject=20.0),
         states=(State(input="before", output="total", shape=(1, 3), dtype="float64"),),
         constants=(Constant(input="gain", values=(2.0,), dtype="float64"),),
-        dimensions={"n": 1},
+        **changes,
     )
-    return write_bundle(tmp_path / "memory", manifest, {"fp32.onnx": memory_graph()})
+    return write_bundle(folder, manifest, {"fp32.onnx": memory_graph()})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One whose free dimension the manifest fixes."""
+    return write(tmp_path / "memory", dimensions={"n": 1})
 
 
 @pytest.fixture
@@ -93,6 +98,14 @@ def test_every_shape_is_that_of_the_manifest(folder: Path) -> None:
         "count": Tensor("count", "INT64", (2,)),
     }
     assert signature.defaults.keys() == {"before", "gain"}
+
+
+def test_a_free_dimension_is_that_of_the_contract(tmp_path: Path) -> None:
+    """What the graph leaves free and the manifest's input says is fixed for who asks; an output's is any length."""
+    signature = signature_of(Model.load(write(tmp_path)))
+
+    assert signature.inputs["values"].shape == (1, 3)
+    assert signature.outputs["total"].shape == (-1, 3)
 
 
 def test_a_neighbour_carries_its_own_states(line: Line) -> None:

@@ -73,3 +73,32 @@ def test_a_crowd_loses_no_turn() -> None:
     assert counts["in"] + counts["out"] == 400
     assert not turnstile._is_taken
     assert not turnstile._waiting
+
+
+class Meddler:
+    """A lock that hands the turn on just before who gave up takes it for the second time."""
+
+    def __init__(self, turnstile: Turnstile) -> None:
+        self._turnstile = turnstile
+        self._entries = 0
+
+    def __enter__(self) -> None:
+        self._entries += 1
+        if self._entries == 2:
+            self._turnstile._waiting.popleft().release()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_a_turn_that_comes_as_one_gives_up_is_taken() -> None:
+    """It was given: refusing it would leave the gate shut for ever."""
+    turnstile = Turnstile(0)
+    turnstile._is_taken = True
+    turnstile._lock = Meddler(turnstile)  # type: ignore[assignment]
+
+    with turnstile.turn():
+        inside = turnstile._is_taken
+
+    assert inside
+    assert not turnstile._is_taken
