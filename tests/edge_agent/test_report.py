@@ -60,9 +60,6 @@ class Nothing:
     def idle_s(self, mono_us: int) -> float:
         return 0.0
 
-    def close(self) -> None:
-        pass
-
 
 class Gateway:
     """The parts that a report looks at."""
