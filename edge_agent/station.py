@@ -211,7 +211,7 @@ class Station:
 
 def _named(trigger: Trigger, told: Tick | Sample) -> Trigger:
     """The trigger with what the line calls its part; what it was called before stays where nothing is said."""
-    if isinstance(told, Sample) and told.number is not None and abs(told.number) < MAX_NUMBER:
+    if told.number is not None and abs(told.number) < MAX_NUMBER:
         trigger = replace(trigger, number=told.number, part=trigger.part or str(told.number))
     if not (told.part or told.product or told.lot):
         return trigger

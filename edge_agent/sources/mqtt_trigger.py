@@ -17,8 +17,8 @@ from edge_protocol.link import Hearing, Link
 
 HEAR = Hearing(retained=False, kept=False, max_bytes=64 * 1024)
 
-MAX_HOLE = 1000
-"""A hole in the line's numbers above this is another count, not parts that passed."""
+MAX_MISSED = 1000
+"""More than this are not told with one tick but with those after it."""
 
 
 class MqttTrigger:
@@ -31,13 +31,13 @@ class MqttTrigger:
         self._make_link = make_link
         self._now_us = now_us
         self._idle_s = min(settings.poll_s, WAIT_S)
-        self._inbox: Inbox[Tick] = Inbox(settings.queue, lambda tick: 1 + tick.missed)
+        self._inbox: Inbox[Tick] = Inbox(settings.queue, lambda tick: int(tick.number is None))
         self._link: Link | None = None
         self._last: int | None = None
         self._seen_us = 0
 
     def poll(self, mono_us: int) -> Tick | None:
-        """The oldest message, with the number of parts that were missed before it.
+        """The oldest message, with how many were pushed out before it; numbered ones are missed by their numbers.
 
         Raises:
             SourceError: the broker is away.
@@ -49,7 +49,7 @@ class MqttTrigger:
             self._seen_us = mono_us
         tick = self._inbox.take()
         if tick is not None:
-            return replace(tick, missed=tick.missed + self._inbox.settle(MAX_HOLE - tick.missed))
+            return replace(tick, missed=self._inbox.settle(MAX_MISSED))
         self._check(mono_us)
         return None
 
@@ -73,12 +73,8 @@ class MqttTrigger:
     def _hear(self, _topic: str, payload: bytes) -> None:
         """On the link's thread."""
         names = read_names(payload)
-        number: int | None = names.pop("number", None)
-        missed = 0
-        if number is not None:
-            if number == self._last:  # At least once is what a broker promises: the same part told twice.
-                return
-            hole = number - self._last - 1 if self._last is not None else 0
-            missed = hole if 0 < hole <= MAX_HOLE else 0
+        number = names.get("number")
+        # At least once is what a broker promises: the same number again is the same part told twice.
+        if number is None or number != self._last:
             self._last = number
-        self._inbox.put(Tick(self._now_us(), missed, **names))
+            self._inbox.put(Tick(self._now_us(), **names))

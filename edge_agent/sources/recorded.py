@@ -67,7 +67,7 @@ class RecordedSource:
         return Sample(
             channels,
             part=trigger.part or f"{self._settings.path.stem}-{self._number:06d}",
-            number=self._number,
+            number=self._number if trigger.number is None else trigger.number,
             detail=f"{missing} samples are missing from {_words(taken_us)} on" if missing else "",
             replayed=True,
         )

@@ -18,7 +18,8 @@ WAIT_S = 0.25
 class Tick:
     """A part is there since `due_us`. `missed` ticks before it found nobody asking.
 
-    `part`, `product` and `lot` are what the line calls it, if it says so with the tick; a sample's own words go first.
+    `part`, `product` and `lot` are what the line calls it, if it says so with the tick, and `number` is the line's own
+    count of parts; a sample's own words go first.
     """
 
     due_us: int
@@ -26,6 +27,7 @@ class Tick:
     part: str = ""
     product: str = ""
     lot: str = ""
+    number: int | None = None
 
 
 class Ticker(Protocol):

@@ -51,7 +51,8 @@ class VideoSource:
         picture = self._next
         self._advance()
         part = trigger.part or f"{self._settings.path.stem}-{self._number:06d}"
-        return Sample({"image": Channel(picture, trigger.mono_us)}, part=part, number=self._number, replayed=True)
+        number = self._number if trigger.number is None else trigger.number
+        return Sample({"image": Channel(picture, trigger.mono_us)}, part=part, number=number, replayed=True)
 
     def done(self, trigger: Trigger, verdict: Verdict) -> None:
         """Nothing is left behind."""

@@ -112,7 +112,7 @@ def test_a_part_that_is_sent_is_judged_answered_told_and_recorded(tmp_path: Path
 
 
 def test_what_the_line_announces_is_judged_under_its_name(tmp_path: Path) -> None:
-    """Each message is one part, with the names that the line gave it, in the record and in what is told."""
+    """Each message is one part under the names that the line gave it; a number left out is a part that was lost."""
     (tmp_path / "broker").mkdir()
     broker = EmbeddedBroker(tmp_path / "broker")
     url, connected = f"mqtt://127.0.0.1:{broker.ports['5']}", threading.Event()
@@ -125,11 +125,12 @@ def test_what_the_line_announces_is_judged_under_its_name(tmp_path: Path) -> Non
     with gateway.inside() as agent:
         ticker = agent._stations[0]._ticker
         until("the trigger's link", lambda: (link := ticker._link) is not None and link.connected)  # type: ignore[attr-defined]
-        for n in range(3):
+        for n in (0, 1, 4):
             assert controller.publish("line/4/part", json.dumps({"part": f"P{n}", "lot": "L9", "number": n}).encode())
-        until("three verdicts", lambda: len(gateway.journal()) == 3)
+        until("five verdicts", lambda: len(gateway.journal()) == 5)
     controller.close()
     broker.close()
 
-    assert [(each["part"], each["lot"]) for each in gateway.journal()] == [(f"P{n}", "L9") for n in range(3)]
-    assert len(gateway.verdicts()) == 3
+    told = [(each["part"], each["lot"], each["verdict"] == "UNINSPECTED") for each in gateway.journal()]
+    assert told == [("P0", "L9", False), ("P1", "L9", False), ("2", "", True), ("3", "", True), ("P4", "L9", False)]
+    assert len(gateway.verdicts()) == 5

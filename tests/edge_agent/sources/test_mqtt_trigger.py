@@ -8,7 +8,7 @@ import pytest
 from edge_agent import settings
 from edge_agent.errors import SourceError
 from edge_agent.sources.mqtt import GRACE_US
-from edge_agent.sources.mqtt_trigger import HEAR, MAX_HOLE, MqttTrigger
+from edge_agent.sources.mqtt_trigger import HEAR, MqttTrigger
 from edge_agent.sources.triggers import Tick
 from edge_protocol.loopback import LoopbackBroker
 
@@ -56,13 +56,22 @@ def test_what_a_full_queue_pushes_out_is_a_missed_part() -> None:
     assert [(tick.missed, tick.part) for tick in ticks] == [(7, "P7"), (0, "P8"), (0, "P9")]
 
 
-def test_holes_in_the_lines_numbers_are_missed_parts() -> None:
-    """A number left out is a part that passed unseen; one told twice is one part, a count that begins anew is none."""
+def test_the_lines_own_numbers_go_with_the_ticks() -> None:
+    """Where the line counts, the hole in its numbers tells what was pushed out; one told twice is one part."""
     line = Line(queue=2)
-    for number in (5, 6, 6, 9, 10, 1, 2, 2 + MAX_HOLE + 2):
+    for number in (5, 6, 6, 9, 1):
         line.say({"number": number})
 
-    assert sum(1 + tick.missed for tick in line.ticks()) == len([5, 6, 7, 8, 9, 10, 1, 2, 1004])
+    assert [(tick.number, tick.missed) for tick in line.ticks()] == [(9, 0), (1, 0)]
+
+
+def test_the_same_part_again_is_no_second_part() -> None:
+    """A number told twice in a row is one tick; without numbers every message is a part."""
+    line = Line()
+    for payload in ({"number": 5}, {"number": 5}, {"part": "P"}, {"part": "P"}):
+        line.say(payload)
+
+    assert [tick.number for tick in line.ticks()] == [5, None, None]
 
 
 def test_no_part_is_heard_of_late() -> None:
