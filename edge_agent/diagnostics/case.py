@@ -83,7 +83,7 @@ class Case:
             picture = _picture(sample)
         except InferenceError as error:
             return b"", str(error)
-        return overlay.draw_overlay(picture, prediction, self._contract, self._point), ""
+        return _png(overlay.draw(picture, prediction, self._contract, self._point)), ""
 
     def _severity(self, prediction: Prediction) -> str:
         """The zone of vibration severity, where the contract has limits."""

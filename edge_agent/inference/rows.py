@@ -1,6 +1,5 @@
 """What a sample has of a window's channels comes in, rows of one length go out: the window, then what goes with it."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,20 +40,16 @@ def gather_rows(
 
 
 def _values(part: bytes | npt.NDArray[Any], name: str, length: int) -> npt.NDArray[Any]:
-    values: npt.NDArray[Any] = part if isinstance(part, np.ndarray) else _read_any(part, length)
+    values: npt.NDArray[Any] = part if isinstance(part, np.ndarray) else _read_any(part)
     if values.ndim > 1 or not 1 <= values.size <= length or values.dtype.kind not in "iuf":
         message = f"channel {name!r} has {values.dtype}{list(values.shape)}"
         raise InferenceError(message, f"one to {length} real numbers in one dimension are taken", Reason.WRONG_SHAPE)
     return values.reshape(-1).astype(np.float64)
 
 
-def _read_any(data: bytes, length: int) -> npt.NDArray[Any]:
-    """The array of a .npy file of up to `length` values, whatever their number."""
+def _read_any(data: bytes) -> npt.NDArray[Any]:
+    """The array of a .npy file, whatever its shape: as large as the file is, and no larger."""
     shape, _dtype, _offset, _fortran = read_npy_header(data)
-    # Compared before memory is asked for: the header may promise terabytes.
-    if len(shape) > 1 or math.prod(shape) > length:
-        message = f"a channel of {list(shape)} values beside a window of {length}"
-        raise InferenceError(message, "give as many values as the window has, or fewer", Reason.WRONG_SHAPE)
     return read_array(data, shape)
 
 

@@ -13,12 +13,16 @@ from edge_agent.clock import Clock, FixedClock
 from edge_agent.diagnostics import exhibits as room
 from edge_agent.diagnostics import windows
 from edge_agent.diagnostics.allowance import Allowance
+from edge_agent.diagnostics.case import Case
 from edge_agent.diagnostics.exhibit import WINDOWS, Exhibit, read_exhibit
 from edge_agent.diagnostics.exhibits import Exhibits
 from edge_agent.inference.model import Model
+from edge_agent.judgement import Detection
+from edge_agent.sample import Channel, Sample
 from edge_protocol.codes import Stream, Verdict
-from edge_protocol.messages import Explanation
+from edge_protocol.messages import MAX_EXPLAINED, Explanation
 from tests.edge_agent.diagnostics.judged import EPOCH, bad_part, image_model, judge, noise, window_model
+from tests.edge_agent.inference.small_bundles import png
 
 
 class Bench:
@@ -84,6 +88,33 @@ def test_an_ng_is_kept_with_its_picture_and_told_to_the_hub(image: Bench) -> Non
     assert image.records == [(Stream.CAPTURES, exhibit.explanation)]
 
 
+def test_a_large_picture_is_kept_smaller(image: Bench) -> None:
+    """So that more of them fit, and a person's screen shows it whole."""
+    sample = Sample({"image": Channel(png(np.full((900, 1800, 3), 20, np.uint8)), 0)})
+    image.exhibits.show(judge(image.model, sample), sample)
+    image.work()
+
+    picture = cv2.imread(str(image.folder / f"{EPOCH}-1-line.png"))
+
+    assert picture is not None
+    assert picture.shape == (640, 1280, 3)
+
+
+def test_who_breaks_a_rule_is_named_first(image: Bench) -> None:
+    """Of more things than are told, those that break a rule come first, then the strongest."""
+    seen = [Detection("person", n / 100, (0, 0, 1, 1), ("tape",) if n < 3 else ()) for n in range(50)]
+    judgement = judge(image.model, bad_part())
+    prediction = replace(judgement.prediction, detections=tuple(seen))
+
+    found = Case(image.model.manifest, image.model.operating_point, None).explain(
+        replace(judgement, prediction=prediction)
+    )
+
+    told = [(each.score, each.zones) for each in found.explanation.detections]
+    assert told[:4] == [(0.02, ("tape",)), (0.01, ("tape",)), (0.0, ("tape",)), (0.49, ())]
+    assert len(told) == MAX_EXPLAINED
+
+
 def test_no_picture_is_kept_where_the_bundle_forbids_it(tmp_path: Path) -> None:
     """Where capture is none, numbers are kept and told, no pixel is."""
     bench = Bench(tmp_path, image_model(tmp_path, capture="none"))
@@ -115,6 +146,7 @@ def test_what_is_too_much_at_once_loses_its_picture_and_not_its_numbers(
     assert [bool(each and each.picture) for each in pictures] == [True, True, False, False]
     assert all(each and "too many" in each.no_picture for each in pictures[2:])
     assert len(image.records) == 4
+    assert image.show(5).picture  # what was drawn no longer takes room
 
 
 def test_a_disk_is_not_written_to_all_day(tmp_path: Path) -> None:
@@ -155,6 +187,7 @@ def test_every_window_is_remembered_whatever_its_verdict(window: Bench) -> None:
         found = windows.find(window.folder / WINDOWS, EPOCH, judgement.trigger.n)
         assert [each.verdict for each in found] == [judgement.verdict.name]
         assert found[0].explanation.reasons
+        assert any(reason.name.startswith("power") for reason in found[0].explanation.reasons)
 
 
 def test_a_picture_is_no_window(image: Bench) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge_agent.errors import InferenceError
+from edge_agent.inference import signals
 from edge_agent.inference.preprocess import WindowPreprocessor
 from edge_protocol.codes import Reason
 from edge_protocol.contract import Vibration, WindowInput
@@ -49,6 +50,7 @@ def test_one_array_and_parts_are_the_same_rows(preprocessor: WindowPreprocessor)
     preprocessor.write(decoded[0], tensor)
     named = dict(zip(feature_names(CONTRACT), tensor[0].tolist(), strict=True))
     assert (named["speed_hz"], named["load"]) == pytest.approx((30.0, 5.5))
+    assert signals.of_window(decoded[0]) == signals.of_window(WINDOW)
 
 
 def test_further_axes_are_windows() -> None:
