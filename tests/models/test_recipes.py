@@ -14,6 +14,7 @@ from edge_agent.inference.features import read_window
 from edge_agent.inference.model import Model
 from edge_agent.sources.scenes import TextureScene
 from edge_protocol import bundle, counters, statistics
+from tests.edge_agent.inference.test_other_processor import on_haswell
 
 MODELS = Path(__file__).parents[2] / "models"
 NAMES = ("surface-anomaly", "engine-fault")
@@ -87,6 +88,31 @@ def test_a_built_bundle_passes_its_own_self_test(built: Path, tmp_path: Path, na
         for _ in range(2):
             model = Model.load(built / name, variant=variant, cache=Cache(tmp_path, {}))
             assert selftest.check(model, built / name) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_trainers_own_framework_has_its_say(built: Path, name: str) -> None:
+    """At least one golden of each bundle holds every variant to what another path than ours makes of it."""
+    manifest, _ = bundle.load(built / name)
+    trained = [(golden, golden.trained) for golden in manifest.goldens if golden.trained is not None]
+
+    assert trained
+    for golden, said in trained:
+        assert set(golden.expect) == {variant.name for variant in manifest.variants}
+        assert said.tolerance > 0
+        assert all(abs(each.score - said.score) <= said.tolerance for each in golden.expect.values())
+        assert "onnxruntime" not in said.framework
+
+
+@pytest.mark.slow
+@pytest.mark.qemu
+def test_the_variants_of_the_surfaces_on_haswell(built: Path, qemu: str) -> None:
+    """On AVX2 without VNNI the float and the seven bit variant are what they are here, the eight bit one is not."""
+    found = on_haswell(qemu, built / "surface-anomaly", "fp32:1", "u8s8-7bit:2", "u8s8-vnni")
+
+    assert (found["fp32"][0], found["u8s8-7bit"][0]) == ([], [])
+    assert "engine" in found["u8s8-vnni"][0]
 
 
 @pytest.mark.slow
