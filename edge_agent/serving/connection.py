@@ -28,7 +28,7 @@ KEPT_BYTES = 2**20
 ALIGNED = 16
 """Where the tensors behind a request's JSON begin: a multiple of this, as memory itself does."""
 
-_DRAIN_BYTES = 2**20
+_DRAIN_BYTES = 2**26
 _LINES = b"\r\n\r\n"
 _INFERENCE_HEADER = "inference-header-content-length"
 _WAITALL = socket.MSG_WAITALL
@@ -204,8 +204,8 @@ class Connection:
         """Read what is still coming for a moment: who closes on unread bytes takes the answer back."""
         self._socket.shutdown(socket.SHUT_WR)
         self._limit(socket.SO_RCVTIMEO, 1)
-        left = _DRAIN_BYTES
-        while left > 0 and (got := self._socket.recv(65536)):
+        left, until_s = _DRAIN_BYTES, monotonic() + READ_S
+        while left > 0 and monotonic() < until_s and (got := self._socket.recv(65536)):
             left -= len(got)
 
     def _limit(self, option: int, seconds: int) -> None:

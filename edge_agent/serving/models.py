@@ -4,8 +4,10 @@ A question is no part: it takes no trigger, leaves no record, and runs beside th
 model is called by the pipeline it runs in, or by its bundle's name where that names one release.
 """
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import monotonic_ns
@@ -13,6 +15,7 @@ from typing import Any, TypeAlias
 
 from edge_agent.errors import InferenceError
 from edge_agent.inference.model import Model
+from edge_agent.inference.picture import read_header
 from edge_agent.sample import Channel, Sample
 from edge_agent.serving import oip
 from edge_agent.serving.answer import told
@@ -21,11 +24,13 @@ from edge_agent.serving.refusal import Refusal
 from edge_agent.serving.signature import signature_of
 from edge_agent.serving.tally import Lap, Tally
 from edge_agent.serving.turnstile import Turnstile
+from edge_protocol.bundle import ImageInput, InputContract, WindowInput
 from edge_protocol.codes import Reason, Verdict
 
 PLATFORM = "onnxruntime_onnx"
-VERDICT_BYTES = 32 * 2**20
-"""The longest picture that is taken: 40 megapixels, compressed."""
+PICTURE_BYTES = 32 * 2**20
+MAX_PIXELS = 16_000_000
+"""The largest picture of a neighbour. The line itself takes larger ones, but nobody else may need 400 MB at once."""
 
 Ask: TypeAlias = Callable[[str, str, float], None]
 """Called with (pipeline, infer or verdict, seconds) after each question."""
@@ -62,7 +67,7 @@ class Models:
     def room(self, name: str, version: str | None, end: str) -> int:
         """The longest body of a question to a model. Raises Refusal: 404: there is no such model."""
         desk = self._desk(name, version)
-        return desk.signature.body_bytes() if end == "/infer" else VERDICT_BYTES
+        return desk.signature.body_bytes() if end == "/infer" else _sample_bytes(desk.model.manifest.input)
 
     def metadata(self, name: str, version: str | None) -> Reply:
         """Names, datatypes and shapes."""
@@ -215,7 +220,26 @@ def _run(model: Model, question: oip.Question) -> dict[str, oip.Array]:
         raise Refusal(HTTPStatus.BAD_REQUEST, f"with these tensors {error}") from error
 
 
+def _sample_bytes(contract: InputContract) -> int:
+    """The longest sample: a picture, or a .npy file of as many values as the contract says."""
+    if isinstance(contract, ImageInput):
+        return PICTURE_BYTES
+    values = contract.length if isinstance(contract, WindowInput) else math.prod(contract.shape)
+    return oip.HEADER_BYTES + values * 8
+
+
+def _check_size(contract: InputContract, data: bytes) -> None:
+    if not isinstance(contract, ImageInput):
+        return
+    with suppress(InferenceError):  # What is no picture is told as such by who decodes it.
+        header = read_header(data)
+        if header.width * header.height > MAX_PIXELS:
+            message = f"the picture has {header.width} × {header.height} pixels, {MAX_PIXELS} are taken here"
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, "send it smaller, or through a push source")
+
+
 def _judge(twin: Model, data: bytes) -> dict[str, Any]:
+    _check_size(twin.manifest.input, data)
     sample = Sample({twin.preprocessor.channel: Channel(data, monotonic_ns() // 1000)})
     try:
         twin.forget()  # A question stands for itself: no state of the one before.

@@ -1,5 +1,6 @@
 import json
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,21 @@ def test_what_cannot_be_inspected_says_so(line: Line) -> None:
     assert status == 200
     assert (told["verdict"], told["reason"]) == ("UNINSPECTED", "UNREADABLE")
     assert told["detail"]
+
+
+def test_a_neighbours_picture_is_not_larger_than_it_may_be(line: Line) -> None:
+    """Its size stands in its first bytes: nothing is decoded, and the line's memory is not needed."""
+    large = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 5000, 5000, 8, 2, 0, 0, 0)
+
+    status, told = line.ask("/v2/models/surface/verdict", large)
+
+    assert status == 413
+    assert "5000 × 5000" in told["error"]
+
+
+def test_a_window_is_no_longer_than_its_contract(line: Line) -> None:
+    """A file of many more values is refused by its length."""
+    assert line.ask("/v2/models/engine/verdict", npy(np.zeros(100_000)))[0] == 413
 
 
 def test_a_question_leaves_no_trace_in_the_lines_model(line: Line) -> None:
