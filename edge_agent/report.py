@@ -101,7 +101,7 @@ class Reporter:
     def _pipeline(self, name: str, pipeline: Pipeline, verdicts: dict[str, int]) -> PipelineState:
         model, latency = pipeline.model, self._watches[name].latency
         standing = self._standing(name)
-        taken = sum(station.taken for station in self._stations if name in station.pipelines)
+        taken = sum(station.taken[name] for station in self._stations)
         return PipelineState(
             name=name,
             model=model.manifest.name,

@@ -3,7 +3,9 @@
 A tick that found nobody ready is a part that passed: it becomes UNINSPECTED, not nothing. Never judges or records.
 """
 
+import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +22,8 @@ from edge_agent.sample import Sample, Trigger
 from edge_agent.sources.source import Source
 from edge_agent.sources.triggers import Tick, Ticker
 from edge_protocol.codes import Reason, Verdict, worst
+
+log = logging.getLogger(__name__)
 
 MAX_MISSED = 1000
 """More ticks at once than this were not parts that passed: the machine slept, or somebody stopped the process."""
@@ -61,6 +65,8 @@ class Station:
     ) -> None:
         """`pipelines` by the source they look at; `observe` by pipeline is told how long a grab took.
 
+        `taken` counts triggers by pipeline: a part that a source's numbers leave out is one for its own pipelines only.
+
         `recorded`: after a stop that nobody asked for, the last number of a part on record, by pipeline.
         """
         self.name = name
@@ -68,7 +74,7 @@ class Station:
         self._sources = sources
         self._feeds = pipelines
         self.pipelines = tuple(pipeline.name for each in pipelines.values() for pipeline in each)
-        self.taken = 0
+        self.taken: Counter[str] = Counter()
         self._intake = intake
         self._clock = clock
         self._faults = faults
@@ -169,7 +175,7 @@ class Station:
                 if stop.wait(FULL_WAIT_S):
                     return None
                 continue
-            self.taken += 1
+            self.taken.update(names)
             with self._lock:
                 self._parts[trigger.n] = _Part(len(names), [])
             return trigger
@@ -183,7 +189,7 @@ class Station:
     def _admit(self, trigger: Trigger, stop: threading.Event) -> None:
         for name, pipelines in self._feeds.items():
             started = perf_counter()
-            sample = self._sources[name].grab(trigger)
+            sample = _grab(self._sources[name], trigger)
             grab_s = perf_counter() - started
             named = _named(trigger, sample)
             if named.number is not None:
@@ -196,17 +202,29 @@ class Station:
     def _count(self, source: str, trigger: Trigger, stop: threading.Event) -> None:
         """The source counts its parts: those that its numbers leave out are triggers too, before this one."""
         names, number = [pipeline.name for pipeline in self._feeds[source]], trigger.number or 0
-        self._intake.number(trigger.n, names, number)
         lost, beyond = self._numbering[source].next(number, names)
         for each in lost:
             if (missing := self._take(trigger.mono_us, stop, each.pipelines)) is not None:
                 self._intake.number(missing.n, each.pipelines, each.number)
                 numbered = replace(missing, part=str(each.number), number=each.number)
                 self._refuse(numbered, each.reason, each.pipelines)
+        # Last: a kill in between must not leave a number on record behind which nobody looks for the lost ones.
+        self._intake.number(trigger.n, names, number)
         if beyond > 0:
             detail = f"{beyond} more numbers before {number} are missing; they are no triggers"
             self._faults.tell(f"source {source}", "numbers-skipped", active=True, detail=detail)
             self._faults.tell(f"source {source}", "numbers-skipped", active=False)
+
+
+def _grab(source: Source, trigger: Trigger) -> Sample:
+    """What the source has for a trigger. One that fails in a way nobody expected costs this part and no other."""
+    try:
+        return source.grab(trigger)
+    except SourceError as error:
+        return Sample(fault=Reason.SOURCE_FAULT, detail=str(error))
+    except Exception as error:
+        log.exception("a source failed in a way nobody expected")
+        return Sample(fault=Reason.SOURCE_FAULT, detail=f"{type(error).__name__}: {error}")
 
 
 def _named(trigger: Trigger, told: Tick | Sample) -> Trigger:

@@ -2,6 +2,7 @@ import tempfile
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,6 +146,57 @@ def test_a_hole_while_the_line_runs_is_the_sources(model: Model, tmp_path: Path)
     said = [(j.trigger.part, j.reason, j.trigger.number) for j in gateway.judged if j.verdict is Verdict.UNINSPECTED]
     assert said == [("2", Reason.SOURCE_FAULT, 2), ("3", Reason.SOURCE_FAULT, 3)]
     assert [j.trigger.number for j in gateway.judged] == [1, 2, 3, 4]
+    gateway.life.die()
+    gateway.life.store.close()
+
+
+def test_a_kill_among_lost_parts_loses_none(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that shows a hole, and a kill before the hole has its triggers: the next life gives them."""
+    clock, source = FixedClock(), Counting()
+    gateway = Gateway(tmp_path, clock, "boot-1", source, model)
+    gateway.part(judge=True)
+    gateway.commit()
+    source.number += 2
+    take, taken = gateway.life.intake.take, iter((True,))
+
+    def die(*args: Any, **keys: Any) -> Trigger:
+        if not next(taken, False):
+            raise KeyboardInterrupt
+        return take(*args, **keys)
+
+    monkeypatch.setattr(gateway.life.intake, "take", die)
+    with pytest.raises(KeyboardInterrupt):
+        gateway.part(judge=True)
+    gateway.life.die()
+    gateway = Gateway(tmp_path, clock, "boot-1", source, model)
+
+    gateway.part(judge=True)
+    gateway.commit()
+
+    recorded = {row.part for row in gateway.life.outbox.recent_verdicts(100)}
+    assert recorded >= {str(number) for number in range(1, source.number + 1)}
+    gateway.life.die()
+    gateway.life.store.close()
+
+
+def test_what_is_lost_at_one_source_is_no_trigger_of_another(model: Model, tmp_path: Path) -> None:
+    """Two sources at one trigger: a hole in one's numbers counts for the pipelines that look at it, and no others."""
+    gateway = Gateway(tmp_path, FixedClock(), "boot-1", Counting(), model)
+    judged: list[Judgement] = []
+    other = Pipeline("lid", model, guard=lambda _look: Reason.NONE, emit=judged.append, clock=FixedClock())
+    sources = {"bench": Counting(), "side": Counting()}
+    station = Station(
+        "belt", sources["bench"], sources, {"bench": [gateway.pipeline], "side": [other]},
+        intake=gateway.life.intake, clock=FixedClock(), faults=Faults(lambda _stream, _record: None),
+    )  # fmt: skip
+    station.step(NEVER)
+    sources["bench"].number += 3
+    station.step(NEVER)
+    for pipeline in (gateway.pipeline, other):
+        while pipeline.step(0):
+            pass
+
+    assert station.taken == {"seal": len(gateway.judged), "lid": len(judged)} == {"seal": 5, "lid": 2}
     gateway.life.die()
     gateway.life.store.close()
 

@@ -137,7 +137,7 @@ def test_triggers_and_verdicts_go_on_over_a_restart(gateway: Gateway) -> None:
     first = gateway.report()
     gateway.station.step(NEVER)
     gateway.pipeline.step(0)
-    gateway.station.taken = 0  # what a new process begins with
+    gateway.station.taken.clear()  # what a new process begins with
     second = gateway.report()
     gateway.station.step(NEVER)
 

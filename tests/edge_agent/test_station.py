@@ -144,13 +144,13 @@ def test_a_tick_is_one_trigger_for_each_pipeline(place: Place) -> None:
 
     expected = [(n, name, Verdict.OK, Reason.NONE) for n in (1, 2, 3) for name in ("left", "right")]
     assert sorted(place.said()) == expected
-    assert (place.station.taken, place.intake.open_slots) == (3, 6)
+    assert (place.station.taken["left"], place.intake.open_slots) == (3, 6)
 
 
 def test_no_tick_is_no_trigger(place: Place) -> None:
     """When nothing is due, nothing is taken."""
     assert not place.step()
-    assert (place.station.taken, place.intake.open_slots) == (0, 0)
+    assert (place.station.taken["left"], place.intake.open_slots) == (0, 0)
 
 
 def test_a_missed_tick_is_a_part_that_passed(place: Place) -> None:
@@ -183,7 +183,7 @@ def test_a_machine_that_slept_says_so(place: Place) -> None:
     """Ticks of a sleep are no parts: beyond a thousand they are no triggers, and one event says how many."""
     place.tick(missed=MAX_MISSED + 500)
 
-    assert place.station.taken == MAX_MISSED + 1
+    assert place.station.taken["left"] == MAX_MISSED + 1
     assert [(e.reason, e.active) for e in place.events if isinstance(e, Fault)] == [
         ("ticks-skipped", True),
         ("ticks-skipped", False),
@@ -198,6 +198,25 @@ def test_a_bad_sample_still_has_its_verdicts(place: Place) -> None:
     place.tick()
 
     assert {(verdict, reason) for _, _, verdict, reason in place.said()} == {(Verdict.UNINSPECTED, Reason.SOURCE_FAULT)}
+
+
+@pytest.mark.parametrize("error", [SourceError("the share is gone"), ZeroDivisionError("a bug")])
+def test_a_source_that_raises_still_has_its_verdicts(
+    place: Place, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Whatever a source raises for a trigger that was taken: it is UNINSPECTED, and the next part is judged."""
+
+    def fail(_trigger: Trigger) -> Sample:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.source, "grab", fail)
+        place.tick()
+    place.tick()
+
+    left = [(n, verdict, reason) for n, pipeline, verdict, reason in place.said() if pipeline == "left"]
+    assert left == [(1, Verdict.UNINSPECTED, Reason.SOURCE_FAULT), (2, Verdict.OK, Reason.NONE)]
+    assert str(error) in place.judged[0].detail
 
 
 def test_the_part_is_named_by_the_source(place: Place) -> None:
@@ -256,11 +275,11 @@ def test_a_full_ring_holds_the_line_and_skips_no_number(tmp_path: Path, model: M
     waiting = threading.Thread(target=place.tick)
 
     waiting.start()
-    held = place.station.taken
+    held = place.station.taken["left"]
     place.intake.settle(place.judged)
     waiting.join(10)
 
-    assert (held, place.station.taken) == (1, 2)
+    assert (held, place.station.taken["left"]) == (1, 2)
     assert sorted({n for n, *_ in place.said()}) == [1, 2]
     place.intake.close()
 
@@ -274,7 +293,7 @@ def test_a_stop_while_the_ring_is_full_takes_nothing(tmp_path: Path, model: Mode
 
     place.tick(missed=3, stop=stop)
 
-    assert (place.station.taken, len(place.judged), place.intake.open_slots) == (1, 2, 2)
+    assert (place.station.taken["left"], len(place.judged), place.intake.open_slots) == (1, 2, 2)
     place.intake.close()
 
 
@@ -305,7 +324,7 @@ def test_a_source_that_goes_away_is_opened_again(place: Place, monkeypatch: pyte
     line.join(10)
 
     assert came_back
-    assert place.station.taken == 1
+    assert place.station.taken["left"] == 1
     assert place.source.opened == 3
     assert [(e.reason, e.active) for e in place.events if isinstance(e, Fault)] == [
         ("source-away", True),
