@@ -41,7 +41,8 @@ def test_every_table_names_its_tenant_and_gateway() -> None:
     Tenant is on every table, and gateway wherever rows come from one.
     """
     without_gateway = {
-        "gateways", "bundles", "bundle_files", "drift_references", "leases", "operating_points", "publishers", "rollouts",
+        "gateways", "bundles", "bundle_files", "drift_references", "leases", "operating_points", "publishers",
+        "rollouts",
     }  # fmt: skip
 
     assert [table.name for table in metadata.sorted_tables if "tenant" not in table.c] == []
