@@ -8,7 +8,6 @@ import socket
 import struct
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, Protocol
@@ -67,13 +66,6 @@ class Budget:
             self._free += count
 
 
-@dataclass(slots=True)
-class _Buffer:
-    """What was received and not yet used."""
-
-    content: bytes = b""
-
-
 class Connection:
     """A socket that was accepted. `serve` belongs to one thread; `is_idle` and `close` may be asked by another."""
 
@@ -81,7 +73,7 @@ class Connection:
         self._socket = sock
         self._site = site
         self._budget = budget
-        self._rest = _Buffer()
+        self._rest = b""
         self._body = bytearray()
         self.is_idle = True
 
@@ -143,7 +135,7 @@ class Connection:
 
     def _read_head(self) -> bytes | None:
         """The next head, or None when there is none to come."""
-        content = self._rest.content.lstrip(b"\r\n")
+        content = self._rest.lstrip(b"\r\n")
         self.is_idle = not content
         patience, begun_s = IDLE_S // READ_S, monotonic()
         while (end := content.find(_LINES)) < 0 and len(content) <= MAX_HEAD_BYTES:
@@ -164,11 +156,11 @@ class Connection:
         if not 0 <= end <= MAX_HEAD_BYTES:
             message = f"the head is longer than {MAX_HEAD_BYTES} bytes"
             raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message, closes=True)
-        self._rest.content = content[end + len(_LINES) :]
+        self._rest = content[end + len(_LINES) :]
         return content[:end]
 
     def _read_body(self, head: Head) -> memoryview:
-        if head.expects and not self._rest.content:
+        if head.expects and not self._rest:
             self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         # The JSON in front ends where the tensors, which are used where they lie, begin aligned.
         shift = -(whole_number(head.fields, _INFERENCE_HEADER) or 0) % ALIGNED
@@ -177,8 +169,8 @@ class Connection:
         whole = memoryview(self._body)[shift : shift + head.length]
         if head.length + ALIGNED > KEPT_BYTES:
             self._body = bytearray()
-        begun = self._rest.content[: head.length]
-        self._rest.content = self._rest.content[len(begun) :]
+        begun = self._rest[: head.length]
+        self._rest = self._rest[len(begun) :]
         whole[: len(begun)] = begun
         at = len(begun)
         # One call: the kernel's time limit is then that of the whole body, however slowly it comes.

@@ -8,10 +8,11 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic_ns
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from edge_agent.errors import InferenceError
 from edge_agent.inference.model import Model
@@ -37,14 +38,21 @@ Ask: TypeAlias = Callable[[str, str, float], None]
 
 
 @dataclass(slots=True)
+class _Means:
+    """What is made of a model to answer by it, once. Dies with it: nothing here keeps a swapped model in memory."""
+
+    signature: oip.Signature
+    twin: Model | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Desk:
-    """A pipeline's model and what is made of it to answer: anew when another model runs."""
+    """The model that a question is for, while it is answered."""
 
     pipeline: str
     model: Model
-    signature: oip.Signature
-    tally: Tally = field(default_factory=Tally)
-    twin: Model | None = None
+    means: _Means
+    tally: Tally
 
 
 class Models:
@@ -61,13 +69,14 @@ class Models:
         self._doubts = doubts
         self._asked = asked
         self._turnstile = turnstile or Turnstile()
-        self._desks: dict[str, _Desk] = {}
+        self._means: WeakKeyDictionary[Model, _Means] = WeakKeyDictionary()
+        self._tallies: dict[str, Tally] = {}
         self._lock = threading.Lock()
 
     def room(self, name: str, version: str | None, end: str) -> int:
         """The longest body of a question to a model. Raises Refusal: 404: there is no such model."""
         desk = self._desk(name, version)
-        return desk.signature.body_bytes() if end == "/infer" else _sample_bytes(desk.model.manifest.input)
+        return desk.means.signature.body_bytes() if end == "/infer" else _sample_bytes(desk.model.manifest.input)
 
     def metadata(self, name: str, version: str | None) -> Reply:
         """Names, datatypes and shapes."""
@@ -78,8 +87,8 @@ class Models:
                 "name": name,
                 "versions": [manifest.version],
                 "platform": PLATFORM,
-                "inputs": _tensors(desk.signature.inputs),
-                "outputs": _tensors(desk.signature.outputs),
+                "inputs": _tensors(desk.means.signature.inputs),
+                "outputs": _tensors(desk.means.signature.outputs),
                 "parameters": {
                     "pipeline": desk.pipeline,
                     "bundle": manifest.name,
@@ -105,8 +114,8 @@ class Models:
                 "platform": PLATFORM,
                 "backend": "onnxruntime",
                 "max_batch_size": 0,
-                "input": _dims(desk.signature.inputs),
-                "output": _dims(desk.signature.outputs),
+                "input": _dims(desk.means.signature.inputs),
+                "output": _dims(desk.means.signature.outputs),
             }
         )
 
@@ -138,7 +147,7 @@ class Models:
             # Text is made numbers in here too: while it is, the line's threads wait.
             with self._turnstile.turn():
                 lap.mark("queue")
-                question = oip.parse(body, header_bytes, desk.signature)
+                question = oip.parse(body, header_bytes, desk.means.signature)
                 lap.mark("compute_input")
                 outputs = _run(desk.model, question)
                 lap.mark("compute_infer")
@@ -158,10 +167,9 @@ class Models:
         def answer(lap: Lap) -> Reply:
             with self._turnstile.turn():
                 lap.mark("queue")
-                if desk.twin is None:
-                    desk.twin = desk.model.twin()
-                desk.twin.operating_point = desk.model.operating_point
-                reply = _judge(desk.twin, bytes(body))
+                twin = desk.means.twin = desk.means.twin or desk.model.twin()
+                twin.operating_point = desk.model.operating_point
+                reply = _judge(twin, bytes(body))
                 lap.mark("compute_infer")
             return as_json({"model": name, "version": desk.model.manifest.version, **reply})
 
@@ -205,11 +213,10 @@ class Models:
 
     def _of(self, pipeline: str, model: Model) -> _Desk:
         with self._lock:
-            desk = self._desks.get(pipeline)
-            if desk is None or desk.model is not model:
-                tally = desk.tally if desk is not None else Tally()
-                desk = self._desks[pipeline] = _Desk(pipeline, model, signature_of(model), tally)
-            return desk
+            means = self._means.get(model)
+            if means is None:
+                means = self._means[model] = _Means(signature_of(model))
+            return _Desk(pipeline, model, means, self._tallies.setdefault(pipeline, Tally()))
 
 
 def _run(model: Model, question: oip.Question) -> dict[str, oip.Array]:

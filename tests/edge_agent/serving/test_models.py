@@ -1,6 +1,8 @@
+import gc
 import json
 import socket
 import struct
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tests.edge_agent.inference.small_bundles import (
     write_image_bundle,
 )
 from tests.edge_agent.serving.lines import Line
+from tests.gateways import until
 
 
 @pytest.fixture
@@ -172,6 +175,18 @@ def test_the_verdict_is_that_of_the_point_in_force(line: Line) -> None:
 
     assert [each["verdict"] for each in (first, second, third)] == ["NG", "OK", "NG"]
     assert [each["version"] for each in (first, second, third)] == ["1.0.0", "1.0.0", "1.1.0"]
+
+
+def test_a_model_that_was_swapped_leaves_the_memory(line: Line) -> None:
+    """What neighbours have asked keeps neither the old model nor its engine."""
+    line.ask("/v2/models/surface/verdict", png(np.full((80, 80, 3), 10, np.uint8)))
+    line.ask("/v2/models/surface/infer", question(np.zeros((1, 3, SIDE, SIDE), np.float32)))
+    old = weakref.ref(line.models["surface"].engine)
+
+    line.models["surface"] = Model.load(write_image_bundle(line.folder / "newer", version="1.1.0"))
+
+    assert until("its end", lambda: gc.collect() >= 0 and old() is None)
+    assert line.ask("/v2/models/surface/stats")[1]["model_stats"][0]["inference_count"] == 2
 
 
 def test_a_doubted_model_answers_nothing(line: Line) -> None:
