@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TypeAlias
 
@@ -104,6 +104,7 @@ class Pipeline:
         self._observe = observe
         self._exhibit = exhibit
         self._lane = Lane(model, guard)
+        self._judged: weakref.ref[Lane] | None = None
         self._items: queue.SimpleQueue[_Item | _Probe] = queue.SimpleQueue()
         self._newest: deque[_Item] = deque(maxlen=BUFFERS)
         self._count = 0
@@ -236,6 +237,10 @@ class Pipeline:
                 item.lane.free.put(held.tensor)
 
     def _finish(self, item: _Item) -> None:
+        if self._judged is None or self._judged() is not item.lane:
+            # What its model judged before, goldens or parts of long ago, is no past of this one.
+            self._judged = weakref.ref(item.lane)
+            item.lane.model.forget()
         held = _take(item)
         if held is None:
             self._emit(self._refused(item, item.reason, item.detail))
@@ -245,7 +250,8 @@ class Pipeline:
             judgement = self._judge(item, held)
         finally:
             item.lane.free.put(held.tensor)
-        self._emit(judgement)
+        # Who records or tells it may wait for a disk or a line with thousands of them.
+        self._emit(_without_heatmap(judgement))
         if held.sample is not None and self._exhibit is not None and judgement.verdict in (Verdict.NG, Verdict.REVIEW):
             self._exhibit(judgement, held.sample)
 
@@ -256,15 +262,16 @@ class Pipeline:
         if self._is_distrusted(model):
             return self._refused(item, Reason.QUARANTINED)
         try:
-            prediction, verdict, reason = self._infer(item, held)
+            prediction = self._infer(item, held)
+            if self._is_late(item.trigger):
+                # The line has let the part pass by now: what is said of it too late must not read as a word in time.
+                return self._refused(item, Reason.LATE)
+            verdict, reason = item.lane.decider.decide(prediction)
         except InferenceError as error:
             return self._refused(item, error.reason, str(error))
         except Exception as error:
             log.exception("a part that cannot be judged in a way nobody expected")
             return self._refused(item, Reason.ENGINE_FAULT, f"{type(error).__name__}: {error}")
-        if self._is_late(item.trigger):
-            # The line has let the part pass by now: what is said of it too late must not read as a word in time.
-            return self._refused(item, Reason.LATE)
         return Judgement(
             trigger=item.trigger,
             pipeline=self.name,
@@ -277,7 +284,7 @@ class Pipeline:
             prediction=prediction,
         )
 
-    def _infer(self, item: _Item, held: _Held) -> tuple[Prediction, Verdict, Reason]:
+    def _infer(self, item: _Item, held: _Held) -> Prediction:
         model, started = item.lane.model, perf_counter()
         try:
             outputs = model.advance(held.tensor)
@@ -285,9 +292,8 @@ class Pipeline:
             ran = perf_counter()
             self._observe("infer", ran - started)
         prediction = model.conclude(outputs, held.placement, tensor=held.tensor)
-        verdict, reason = item.lane.decider.decide(prediction)
         self._observe("post", perf_counter() - ran)
-        return prediction, verdict, reason
+        return prediction
 
     def _refused(self, item: _Item, reason: Reason, detail: str = "") -> Judgement:
         """UNINSPECTED: no score, and no signals, so that it counts nowhere. For a model with a state it is a gap."""
@@ -319,6 +325,13 @@ def _take(item: _Item) -> _Held | None:
         return item.held.pop()
     except IndexError:
         return None
+
+
+def _without_heatmap(judgement: Judgement) -> Judgement:
+    found = judgement.prediction
+    if found is None or found.heatmap is None:
+        return judgement
+    return replace(judgement, prediction=replace(found, heatmap=None))
 
 
 def _settled(model: Model, override: Override | None) -> Model:

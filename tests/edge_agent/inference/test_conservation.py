@@ -12,15 +12,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from edge_agent.clock import FixedClock
 from edge_agent.inference.lane import BUFFERS
 from edge_agent.inference.model import Model
-from edge_agent.inference.pipeline import Pipeline
+from edge_agent.inference.pipeline import Override, Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.sample import Channel, Look, Sample, Trigger
 from edge_agent.settings import Guard as GuardSettings
 from edge_agent.settings import Policy
 from edge_agent.sources.guard import Guard
+from edge_protocol.bundle import OperatingPoint
 from edge_protocol.codes import Reason, Verdict
 from tests.edge_agent.inference import small_bundles
 from tests.edge_agent.inference.small_bundles import LENGTH
+from tests.edge_agent.inference.small_graphs import COUNTER, counter, manifest
 from tests.edge_agent.inference.test_pipeline import not_a_number
 
 NOW = 0.0
@@ -262,15 +264,53 @@ def test_a_verdict_that_comes_too_late_is_none(models: list[Model]) -> None:
     assert (judgement.verdict, judgement.reason, judgement.score) == (Verdict.UNINSPECTED, Reason.LATE, None)
 
 
+def test_what_comes_too_late_counts_in_no_persistence(models: list[Model]) -> None:
+    """Two of two for an NG: a part that was LATE is none of them, whatever was found on it."""
+    clock = Slow()
+    line = Line(models[0], clock, deadline_ms=DEADLINE_MS)
+    point = OperatingPoint(accept=-2.0, reject=-1.0, persistence=(2, 2))
+    line.pipeline.judge_by(Override(models[0].digest, point, b"1" * 32))
+    for seed, cost_us in enumerate((60_000, 0, 0)):
+        clock.cost_us = 0
+        line.admit(window(seed))
+        clock.cost_us = cost_us
+        line.drain()
+
+    assert [judgement.verdict for judgement in line.judged] == [Verdict.UNINSPECTED, Verdict.REVIEW, Verdict.NG]
+
+
+def test_a_model_that_comes_back_has_no_past(tmp_path: Path) -> None:
+    """What a stateful model carried before another one judged is gone when it judges again, and at its first part."""
+    bundles = [
+        small_bundles.write_bundle(tmp_path / version, manifest(version=version, **COUNTER), {"fp32.onnx": counter()})
+        for version in ("1.0.0", "2.0.0")
+    ]
+    one, two = (Model.load(bundle) for bundle in bundles)
+    judged: list[Judgement] = []
+    pipeline = Pipeline("pump", one, guard=_trusting, emit=judged.append, clock=FixedClock())
+    sample = Sample({"any": Channel(np.ones(4), 0)})
+    one.judge(sample)
+    for n, model in enumerate((one, one, two, one), 1):
+        if model is not pipeline.model:
+            pipeline.swap(model)
+        pipeline.admit(Trigger(1, n, 0, 0), sample)
+        pipeline.step(NOW)
+
+    assert [each.prediction.value for each in judged if each.prediction is not None] == [8, 16, 8, 8]
+
+
 def test_what_is_bad_is_shown_and_nothing_is_kept(tmp_path: Path) -> None:
-    """NG and REVIEW are shown with their own sample, OK and UNINSPECTED are not; afterwards no sample is held."""
+    """NG and REVIEW are shown with sample and heatmap, OK and UNINSPECTED are not; afterwards neither is held."""
     model = Model.load(small_bundles.write_image_bundle(tmp_path / "image"))
     shown: list[tuple[Verdict, Sample]] = []
+    drawn: list[bool] = []
     judged: list[Judgement] = []
-    pipeline = Pipeline(
-        "seal", model, guard=_trusting, emit=judged.append, clock=FixedClock(),
-        exhibit=lambda judgement, sample: shown.append((judgement.verdict, sample)),
-    )  # fmt: skip
+
+    def show(judgement: Judgement, sample: Sample) -> None:
+        shown.append((judgement.verdict, sample))
+        drawn.append(judgement.prediction is not None and judgement.prediction.heatmap is not None)
+
+    pipeline = Pipeline("seal", model, guard=_trusting, emit=judged.append, clock=FixedClock(), exhibit=show)
     levels = {255: Verdict.NG, 128: Verdict.OK, 200: Verdict.REVIEW, 0: Verdict.NG}
     samples = [Sample({"image": Channel(np.full((32, 32, 3), level, np.uint8), 0)}) for level in levels]
     for n, sample in enumerate([*samples, Sample(fault=Reason.SOURCE_FAULT)], 1):
@@ -278,6 +318,8 @@ def test_what_is_bad_is_shown_and_nothing_is_kept(tmp_path: Path) -> None:
         pipeline.step(NOW)
 
     assert [judgement.verdict for judgement in judged] == [*levels.values(), Verdict.UNINSPECTED]
+    assert all(judgement.prediction is None or judgement.prediction.heatmap is None for judgement in judged)
+    assert all(drawn)
     assert shown == [(v, s) for v, s in zip(levels.values(), samples, strict=True) if v is not Verdict.OK]
     shown.clear()
     array = weakref.ref(samples[0].channels["image"].data)
