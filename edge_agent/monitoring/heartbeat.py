@@ -116,7 +116,9 @@ class Heartbeat:
     def _meet(self, model: Model, now_us: int) -> None:
         """Another model judges: it is trusted until it is asked, and asked soon. At another point it is the same."""
         if self._pipeline.quarantined:
-            self._model, self._question = model, None
+            # An engine that was distrusted before another one judged is no better now that it is back.
+            self._problem = self._problem or "it did not know its goldens before another release judged"
+            self._model, self._question, self._due_us = model, None, min(self._due_us, now_us + FIRST_US)
             return
         self._due_us = now_us if self._problem else now_us + FIRST_US
         self._model, self._next, self._question, self._is_proved, self._problem = model, 0, None, False, ""

@@ -289,6 +289,24 @@ def test_another_model_is_asked_soon_and_blamed_for_nothing(line: Line, tmp_path
     assert (line.told, line.heartbeat.problem) == ({}, "")
 
 
+def test_a_quarantined_engine_that_comes_back_is_loaded_anew(line: Line, tmp_path: Path) -> None:
+    """A release whose probation fails gives way to the one before: if that was quarantined, it is mended, not left."""
+    before = line.pipeline.model
+    corrupt_outputs(before)
+    line.beat(FIRST_US)
+    line.pipeline.swap(Model.load(write(tmp_path / "next")))
+    line.beat(0)
+
+    line.pipeline.swap(before)
+    line.beat(0)
+
+    assert line.judge() == (Verdict.UNINSPECTED, Reason.QUARANTINED)
+    assert line.heartbeat.problem
+    line.beat(FIRST_US)
+    assert line.judge() == (Verdict.OK, Reason.NONE)
+    assert line.heartbeat.problem == ""
+
+
 def test_a_line_that_is_busy_is_waited_for(line: Line) -> None:
     """No answer is no wrong answer, and no second question."""
     line.clock.advance(FIRST_US)
