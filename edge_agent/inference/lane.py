@@ -18,6 +18,7 @@ from edge_agent.inference.geometry import Placement
 from edge_agent.inference.model import Model
 from edge_agent.inference.signals import Sampler
 from edge_agent.sample import Channel, Look, Sample
+from edge_agent.settings.pipelines import LIMITS
 from edge_protocol.bundle import ImageInput
 from edge_protocol.codes import Reason
 
@@ -83,12 +84,18 @@ class Lane:
         channel = self._channel(sample)
         look = Look(values, luma, signals, channel.mono_us, channel.taken_us, channel.missing, sample.replayed)
         reason = self.guard(look)
-        detail = "" if reason is Reason.NONE else ", ".join(f"{name} {value:.4g}" for name, value in signals.items())
-        return Prepared(array, signals, reason, detail)
+        return Prepared(array, signals, reason, "" if reason is Reason.NONE else _why(reason, signals))
 
     def _channel(self, sample: Sample) -> Channel:
         channels = sample.channels
         return channels.get(self.model.preprocessor.channel) or next(iter(channels.values()))
+
+
+def _why(reason: Reason, signals: Mapping[str, float]) -> str:
+    """What was seen, and which limits it is beyond."""
+    seen = ", ".join(f"{name} {value:.4g}" for name, value in signals.items())
+    keys = LIMITS.get(reason, ())
+    return f"{seen}; by [pipelines.guard] {' or '.join(keys)}" if keys else seen
 
 
 def _safely(work: Callable[[], Prepared]) -> Prepared:

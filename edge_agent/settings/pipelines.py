@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from edge_agent.settings.table import Name, Table
+from edge_protocol.codes import Reason
 
 Policy: TypeAlias = Literal["every", "latest", "sample"]
 """What becomes of parts that come faster than they are judged."""
@@ -47,6 +48,22 @@ class Guard(Table, frozen=True, kw_only=True):
         float, Meta(ge=0, le=1, description="share of missing values in a window that is a gap; 1: off")
     ] = 0.0
     gap_s: Annotated[float, Meta(ge=0, description="time between two inputs that is a gap; 0: off")] = 0.0
+
+
+LIMITS: dict[Reason, tuple[str, ...]] = {
+    Reason.BLACK: ("black_below",),
+    Reason.GLARE: ("glare_above",),
+    Reason.COLOUR_SHIFT: ("colour_factor",),
+    Reason.BLUR: ("blur_share", "blur_below"),
+    Reason.MISPLACED: ("placed_like", "misplaced_above"),
+    Reason.FROZEN: ("frozen_after",),
+    Reason.DUPLICATE: ("duplicate_within",),
+    Reason.STUCK: ("stuck_above",),
+    Reason.CLIPPED: ("clipped_above", "range"),
+    Reason.DEAD: ("dead_below",),
+    Reason.GAP: ("missing_above", "gap_s"),
+}
+"""The keys of `Guard` that decide on a reason: what an operator changes where sound parts are refused for it."""
 
 
 class Pipeline(Table, frozen=True, kw_only=True):

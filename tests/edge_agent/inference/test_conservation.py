@@ -365,7 +365,7 @@ def test_each_stage_is_told_once_a_part(models: list[Model]) -> None:
 
 
 def test_what_is_not_trusted_says_what_was_seen(models: list[Model]) -> None:
-    """A guard's reason comes with the figures it had before it, so that a limit can be set by them."""
+    """A guard's reason comes with the figures it had before it and its keys, so that a limit can be set by them."""
     line = Line(models[0])
     line.pipeline.swap(models[0], lambda _look: Reason.BLUR)
     line.admit(window(1))
@@ -373,6 +373,7 @@ def test_what_is_not_trusted_says_what_was_seen(models: list[Model]) -> None:
 
     assert line.judged[0].reason is Reason.BLUR
     assert "rms " in line.judged[0].detail
+    assert line.judged[0].detail.endswith("by [pipelines.guard] blur_share or blur_below")
 
 
 def test_an_input_that_nobody_foresaw_costs_its_own_part(models: list[Model]) -> None:
