@@ -1,7 +1,6 @@
 """Who may ask: by loopback who is on this machine, by a wider address who says the token. All others hear nothing."""
 
 import hmac
-from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from edge_agent.errors import ConfigError
 from edge_agent.serving.connection import Site
 from edge_agent.serving.http import Head, Reply
 from edge_agent.serving.refusal import Refusal
-from edge_agent.settings.checks import is_loopback
+from edge_agent.settings.checks import is_here
 
 MIN_BYTES = 16
 
@@ -73,7 +72,7 @@ class Local:
     def room(self, head: Head) -> int:
         """As the site says. Raises Refusal: 403."""
         named = head.fields.get("host", "localhost")
-        if not _is_here(named):
+        if not is_here(named):
             hint = "ask for 127.0.0.1 or localhost, or set [serving] token_file"
             raise Refusal(HTTPStatus.FORBIDDEN, f"this is not {named[:80]}", hint)
         return self._site.room(head)
@@ -81,9 +80,3 @@ class Local:
     def reply(self, head: Head, body: memoryview) -> Reply:
         """As the site says; asked only where there was room."""
         return self._site.reply(head, body)
-
-
-@lru_cache(64)
-def _is_here(host: str) -> bool:
-    name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    return is_loopback(name.strip("[]").lower())

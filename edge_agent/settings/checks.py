@@ -5,6 +5,7 @@ Looks at no file and no network: what only they can tell is told when a row's pa
 
 import ipaddress
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -149,6 +150,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@lru_cache(64)
+def is_here(host: str) -> bool:
+    """Whether the `Host` of a request means this very machine.
+
+    A page in a browser here can make a name of its own mean 127.0.0.1: by that name it is told, and gives, nothing.
+    """
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    return is_loopback(name.strip("[]").lower())
 
 
 _CHECKS: dict[type, tuple[Callable[[Any], Problems], ...]] = {

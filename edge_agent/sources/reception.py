@@ -20,6 +20,7 @@ import msgspec
 
 from edge_agent.clock import system_mono_us
 from edge_agent.sample import Sample, Trigger
+from edge_agent.settings.checks import is_here
 from edge_agent.sources.payload import MAX_TEXT, Form, read
 from edge_protocol.codes import Reason, Verdict
 
@@ -182,6 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
             shown = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
             if not hmac.compare_digest(shown.encode("latin-1", "replace"), terms.token.encode()):
                 raise Refusal(HTTPStatus.UNAUTHORIZED, "show the token as `Authorization: Bearer …`")
+        elif not is_here(self.headers.get("Host", "localhost")):
+            raise Refusal(HTTPStatus.FORBIDDEN, "send to 127.0.0.1 or localhost, or set `token_file`")
         if urlsplit(self.path).path != terms.path:
             raise Refusal(HTTPStatus.NOT_FOUND, f"parts are sent to {terms.path}")
 

@@ -205,6 +205,18 @@ def test_a_part_that_no_trigger_takes_is_given_back(line: Callable[..., Line]) -
     assert not cell.source.waiting(0)
 
 
+def test_a_browsers_page_that_borrowed_our_address_sends_nothing(line: Callable[..., Line]) -> None:
+    """Without a token a part comes from who asked for this very machine, not for a name that was made to mean it."""
+    cell = line()
+
+    stranger = cell.post(Host=f"evil.example:{cell.source.port}")
+    known = cell.send(Host=f"localhost:{cell.source.port}")
+    eventually(lambda: cell.source.waiting(0))
+    cell.source.grab(Trigger(1, 1, 0, 0))
+
+    assert (stranger.status, known.result(PATIENCE_S).status) == (403, 202)
+
+
 def test_without_the_token_nothing_is_taken(tmp_path: Path, line: Callable[..., Line]) -> None:
     """Where a token is set, only who shows it may send."""
     token_file = tmp_path / "token"
