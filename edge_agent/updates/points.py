@@ -5,6 +5,7 @@ The row is committed before the pipeline judges by it; what the director names n
 holds again. Belongs to the thread of updates.
 """
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,9 +23,10 @@ from edge_protocol.updates import Refusal, UpdateRefused
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a pipeline judges by where it is not its bundle's own: the file's digest, and the file."""
+    """What a pipeline judges by where it is not its bundle's own: the file that was signed, as it is and read."""
 
     sha256: str
+    body: bytes
     point: Point
 
     @property
@@ -34,7 +36,7 @@ class Row:
 
 
 def read(store: Store) -> dict[str, Row]:
-    """The rows by pipeline. One that cannot be read any more is none: the director's word brings it back.
+    """The rows by pipeline. One that is not what was signed any more is none: the director's word brings it back.
 
     Raises:
         StoreError: as `Store.reading`.
@@ -44,7 +46,7 @@ def read(store: Store) -> dict[str, Row]:
     rows = {}
     for pipeline, sha256, body in found:
         with suppress(DecodeError):
-            rows[pipeline] = Row(sha256, points.parse(body))
+            rows[pipeline] = _row(sha256, body)
     return rows
 
 
@@ -83,7 +85,7 @@ class Points:
         self._rows = read(store)
         self._named: Mapping[str, WantedPoint | UpdateRefused] | None = None
         self._said: dict[str, tuple[str, str]] = {}
-        self._parsed: dict[str, Point] = {}
+        self._fetched: dict[str, Row] = {}
 
     @property
     def objects(self) -> Collection[str]:
@@ -93,7 +95,7 @@ class Points:
     def name(self, named: Mapping[str, WantedPoint | UpdateRefused]) -> None:
         """What both repositories name from now on; a pipeline that is not in it judges by its bundle's own."""
         self._named = named
-        self._parsed = {sha256: point for sha256, point in self._parsed.items() if sha256 in self.objects}
+        self._fetched = {sha256: row for sha256, row in self._fetched.items() if sha256 in self.objects}
 
     def step(self) -> bool:
         """Do what can be done; whether anything changed.
@@ -114,39 +116,42 @@ class Points:
             return self._refuse(pipeline, None, said)
         is_kept = row is not None and row.sha256 == said.sha256
         try:
-            point = row.point if row is not None and is_kept else self._fetched(said)
+            found = row if is_kept else self._fetch(said)
         except UpdateRefused as refused:
             return self._refuse(pipeline, said, refused)
-        if point is None:
+        if found is None:
             return False
         model = self._pipelines[pipeline].model
-        if why := points.suits(point, model.manifest, model.digest):
+        if why := points.suits(found.point, model.manifest, model.digest):
             # It may be for the release that comes, or for the one before. What suits neither changes no verdict.
             return self._refuse(pipeline, said, UpdateRefused(Refusal.INCOMPATIBLE, why))
-        return not is_kept and self._take(pipeline, Row(said.sha256, point))
+        return not is_kept and self._take(pipeline, found)
 
-    def _fetched(self, said: WantedPoint) -> Point | None:
-        if not self._objects.has(said.sha256):
+    def _fetch(self, said: WantedPoint) -> Row | None:
+        """The file that is wanted, once it is here."""
+        if said.sha256 in self._fetched:
+            return self._fetched[said.sha256]
+        # What lies there may have lain there for weeks: a digit that the disk changed is a threshold nobody signed.
+        if not self._objects.check(said.sha256):
             if (problem := self._download.problem((said.sha256,))) is not None:
                 raise UpdateRefused(problem.refusal, problem.detail)
             self._download.ask({said.sha256: said.length})
             return None
-        if said.sha256 in self._parsed:
-            return self._parsed[said.sha256]
         try:
-            point = points.parse(self._objects.read(said.sha256))
+            row = _row(said.sha256, self._objects.read(said.sha256))
         except DecodeError as error:
             raise UpdateRefused(Refusal.INCOMPATIBLE, str(error)) from error
+        point = row.point
         if (point.bundle, point.name, point.version) != (said.bundle, said.name, said.version):
             detail = f"it says of itself that it is {point.name} {point.version} of {point.bundle}"
             raise UpdateRefused(Refusal.INCOMPATIBLE, detail)
-        self._parsed[said.sha256] = point
-        return point
+        self._fetched[said.sha256] = row
+        return row
 
     def _take(self, pipeline: str, row: Row) -> bool:
         point = row.point
         with self._store.transaction() as connection:
-            values = (pipeline, row.sha256, points.canonical(point), self._store.clock.wall_us())
+            values = (pipeline, row.sha256, row.body, self._store.clock.wall_us())
             connection.execute("INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?)", values)
             self._tell(
                 Adjusted(
@@ -187,3 +192,11 @@ class Points:
             )
         self._said[pipeline] = word
         return True
+
+
+def _row(sha256: str, body: bytes) -> Row:
+    """Raises DecodeError: not the bytes that were signed, or no operating point."""
+    if hashlib.sha256(body).hexdigest() != sha256:
+        message = f"the bytes are not those of {sha256[:12]}"
+        raise DecodeError(message)
+    return Row(sha256, body, points.parse(body))

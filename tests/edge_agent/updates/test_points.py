@@ -168,6 +168,34 @@ def test_bytes_that_are_not_what_was_signed_are_never_judged_by(line: Line) -> N
     assert last(line) == (Verdict.OK, line.placed, "")
 
 
+def test_a_digit_that_the_disk_changed_is_no_threshold(line: Line) -> None:
+    """The file lies there under its digest and says something else: it is fetched again, not judged by."""
+    made = point(line)
+    raw = points.canonical(made)
+    damaged = points.canonical(replace(made, operating_point=OperatingPoint(accept=9.0, reject=9.0)))
+    sha256 = hashlib.sha256(raw).hexdigest()
+    line.workshop.objects.path(sha256).write_bytes(damaged)
+    name(line, made)
+    line.run(judges_by(sha256))
+
+    assert last(line)[0] is Verdict.NG
+    assert line.workshop.objects.read(sha256) == raw
+
+
+def test_a_row_that_was_damaged_holds_no_more(tmp_path: Path) -> None:
+    """A database that was salvaged, or changed by hand: only what was signed is judged by at the next start."""
+    with line_of(tmp_path) as line:
+        made = point(line)
+        line.run(judges_by(name(line, made)))
+        changed = points.canonical(replace(made, operating_point=OperatingPoint(accept=9.0, reject=9.0)))
+        with line.store.transaction() as connection:
+            connection.execute("UPDATE points SET body = ?", (changed,))
+
+    with line_of(tmp_path) as line:
+        assert line.pipeline.model.point_digest == b""
+        assert line.pipeline.model.operating_point == line.pipeline.model.manifest.operating_point
+
+
 def test_another_release_judges_by_its_own_until_a_point_is_made_for_it(tmp_path: Path) -> None:
     """Scores of another release mean something else; when the release before comes back, so does its point."""
     made = good("1.1.0")
