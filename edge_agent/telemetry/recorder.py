@@ -7,6 +7,7 @@ cannot be committed waits in memory; what memory cannot hold is counted and said
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from edge_agent.clock import Clock
 from edge_agent.errors import StoreError
@@ -73,7 +74,7 @@ class Recorder:
                 self._lost = [*self._lost[:1], judgement]
                 return
             self._note_first()
-            self._judgements.append(judgement)
+            self._judgements.append(_bare(judgement) if self._is_failing else judgement)
             self._notify(urgent=urgent or judgement.verdict in _URGENT)
 
     def record(self, stream: Stream, record: AnyRecord) -> None:
@@ -159,7 +160,8 @@ class Recorder:
     ) -> None:
         """Put back in front what could not be committed, and say once that it could not."""
         with self._due:
-            self._judgements = judgements + self._judgements
+            # What the model found is for explanations, which need this very disk; thousands of them would fill memory.
+            self._judgements = [_bare(each) for each in judgements + self._judgements]
             self._records = records + self._records
             self._retry_us = self._clock.mono_us() + round(RETRY_S * 1e6)
             if not self._is_failing:
@@ -181,3 +183,8 @@ class Recorder:
             )
             events.append(uncertain)
         return [(Stream.EVENTS, now_us, event) for event in events]
+
+
+def _bare(judgement: Judgement) -> Judgement:
+    """What goes on record of it."""
+    return judgement if judgement.prediction is None else replace(judgement, prediction=None)

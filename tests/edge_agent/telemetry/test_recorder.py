@@ -4,12 +4,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_agent.clock import FixedClock
 from edge_agent.errors import StoreError
 from edge_agent.inference.intake import Intake
-from edge_agent.judgement import Judgement
+from edge_agent.judgement import Judgement, Prediction, Region
 from edge_agent.store import Store, StoreCorrupt
 from edge_agent.telemetry import recorder as recorders
 from edge_agent.telemetry.outbox import Outbox
@@ -181,6 +182,24 @@ def test_what_comes_during_a_failed_commit_comes_after_it(line: Line, tell: Call
     tell(2)
 
     assert [judgement.verdict for judgement in line.told] == [Verdict.NG, Verdict.OK]
+
+
+def test_what_waits_for_a_broken_disk_is_only_what_goes_on_record(line: Line):
+    """Thousands of verdicts may wait, not what the model found in each of them: they come on record all the same."""
+    found = Prediction(0.5, regions=(Region(np.zeros((999, 2), np.int32), 1.0, 1.0),))
+    line.outbox.error = StoreError("the disk is away")
+    before, during = (
+        Judgement(line.judge().trigger, "surface", CONTEXT, Verdict.NG, Reason.NONE, 0.5, 100, prediction=found)
+        for _ in range(2)
+    )
+    line.recorder.put(before)
+    line.recorder.step()
+    line.recorder.put(during)
+
+    assert [each for each in line.recorder._judgements if each.prediction is not None] == []
+    line.outbox.error = None
+    line.clock.advance(2 * SECOND_US)
+    assert line.recorder.flush()
 
 
 def test_a_failed_commit_is_not_tried_again_at_once(line: Line, tell: Callable[[float], None]):
