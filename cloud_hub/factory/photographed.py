@@ -25,9 +25,11 @@ from cloud_hub.factory.evaluate import Figure, Labelled
 from cloud_hub.factory.goldens import Candidate, choose_goldens
 from cloud_hub.factory.graph import join
 from cloud_hub.factory.run import Run, Say
+from cloud_hub.factory.second_opinion import by_reference
 from cloud_hub.factory.weights import read_weights
 from edge_agent.inference.model import Model
 from edge_agent.inference.preprocess import make_preprocessor
+from edge_agent.inference.selftest import trace
 from edge_protocol.bundle import AnomalyOutput, Budget, ImageInput, Licence, Manifest, OperatingPoint, Variant
 
 PROTOTYPES, HEAD_SEED, FIGURES_SEED = 1000, 41, 42
@@ -81,7 +83,8 @@ def build(plan: Plan, parts: Parts, out: Path, say: Say) -> Path:
         loaded = {n: _load(Path(name) / "draft", n) for n in models}
     measured = _judge(run, parts, lesson, models, loaded) | anomaly_variants.told(guarded)
     run.step("goldens and reference: of the labelled parts")
-    goldens, files = choose_goldens({n: pair[0] for n, pair in loaded.items()}, list(_candidates(parts)))
+    candidates, opinion = list(_candidates(parts, loaded["fp32"][0])), by_reference(exact, contract)
+    goldens, files = choose_goldens({n: pair[0] for n, pair in loaded.items()}, candidates, opinion)
     judged = evaluate.judge_all(loaded["fp32"], parts.chosen[0])
     run.step("bundle")
     digests = {
@@ -176,7 +179,11 @@ def _judge(
     return measured
 
 
-def _candidates(parts: Parts) -> Iterator[Candidate]:
-    for group, verdict, pictures in zip(("good", "defect"), ("OK", "NG"), parts.chosen, strict=True):
-        for n, picture in enumerate(pictures[:: max(1, len(pictures) // GOLDEN_CANDIDATES)]):
-            yield Candidate(group, verdict, f"goldens/{group}-{n}.png", cv2.imencode(".png", picture)[1].tobytes())
+def _candidates(parts: Parts, exact: Model) -> Iterator[Candidate]:
+    """Of the defects those that are judged as the worst of them is: a limit on overkill may leave no NG."""
+    for group, pictures in zip(("good", "defect"), parts.chosen, strict=True):
+        chosen = pictures[:: max(1, len(pictures) // GOLDEN_CANDIDATES)]
+        encoded = [cv2.imencode(".png", picture)[1].tobytes() for picture in chosen]
+        worst = max((trace(exact, data) for data in encoded), key=lambda found: found.score)
+        for n, data in enumerate(encoded):
+            yield Candidate(group, "OK" if group == "good" else worst.verdict, f"goldens/{group}-{n}.png", data)
