@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.diagnostics.exhibit import Exhibit
+from edge_agent.settings.pipelines import LIMITS
 from edge_protocol.codes import Reason, Verdict
 from edge_protocol.messages import ExplainedDetection, ExplainedFeature, ExplainedRegion
 
@@ -12,6 +13,12 @@ _WORDS = {
     Reason.NONE: "nothing reaches a threshold",
     Reason.SCORE_REJECT: "its score reaches the threshold of NG",
     Reason.SCORE_REVIEW: "its score lies between the thresholds: a person decides",
+    Reason.SOURCE_FAULT: "its source had nothing for it: edge-agent status says what is wrong",
+    Reason.OVERLOAD: "parts came faster than they were taken",
+    Reason.LATE: "it was not judged within [[pipelines]] deadline_ms",
+    Reason.INTERRUPTED: "the agent was stopped before it was judged",
+    Reason.SKIPPED: "it was passed over, as [[pipelines]] policy says",
+    Reason.QUARANTINED: "its engine did not know its goldens: edge-agent status says what differed",
 }
 
 _UNEXPLAINED = {
@@ -36,6 +43,9 @@ def sentences(row: Mapping[str, Any], exhibit: Exhibit | None, picture: Path | N
 
 def _why(row: Mapping[str, Any]) -> str:
     known = Reason[row["reason"]] if row["reason"] in Reason.__members__ else None
+    if known in LIMITS:
+        keys = " or ".join(LIMITS[known])
+        return f"its input is not trusted: {known.name.replace('_', ' ').lower()}, by [pipelines.guard] {keys}"
     return _WORDS.get(known, f"reason {row['reason']}") if known is not None else f"reason {row['reason']}"
 
 

@@ -81,3 +81,17 @@ def test_why_there_is_no_picture_is_said(verdict: str, found: Exhibit | None, pi
 def test_a_reason_of_a_later_version_is_shown_as_it_is() -> None:
     """A number that has no word here does no harm."""
     assert "reason 999" in sentences({**ROW, "reason": 999}, None, None)[0]
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("BLUR", "not trusted: blur, by [pipelines.guard] blur_share or blur_below"),
+        ("COLOUR_SHIFT", "not trusted: colour shift, by [pipelines.guard] colour_factor"),
+        ("LATE", "deadline_ms"),
+        ("QUARANTINED", "edge-agent status"),
+    ],
+)
+def test_what_was_not_inspected_names_where_to_look(reason: str, words: str) -> None:
+    """Whoever finds a sound part refused learns which key of the configuration did it, or where more is said."""
+    assert words in sentences({**ROW, "verdict": "UNINSPECTED", "reason": reason}, None, None)[0]
