@@ -60,6 +60,12 @@ class Sample:
     detail: str = ""
     replayed: bool = False
 
+    @property
+    def size_bytes(self) -> int:
+        """What its channels hold of the memory."""
+        held = (channel.data for channel in self.channels.values())
+        return sum(len(data) if isinstance(data, bytes) else data.nbytes for data in held)
+
 
 @dataclass(frozen=True, slots=True)
 class Look:

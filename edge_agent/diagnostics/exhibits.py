@@ -223,6 +223,4 @@ def _without_heatmap(judgement: Judgement) -> Judgement:
 def _size_bytes(judgement: Judgement, sample: Sample) -> int:
     """What is held for a picture to be drawn."""
     heatmap = None if judgement.prediction is None else judgement.prediction.heatmap
-    sizes = (channel.data for channel in sample.channels.values())
-    whole = sum(len(data) if isinstance(data, bytes) else data.nbytes for data in sizes)
-    return whole + (heatmap.nbytes if heatmap is not None else 0)
+    return sample.size_bytes + (heatmap.nbytes if heatmap is not None else 0)

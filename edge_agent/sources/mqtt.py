@@ -36,7 +36,9 @@ class MqttSource:
         self._make_link = make_link
         self._now_us = now_us
         self._form = Form(settings.channels, settings.length)
-        self._inbox: Inbox[Sample] = Inbox(settings.queue, lambda sample: int(sample.number is None))
+        self._inbox: Inbox[Sample] = Inbox(
+            settings.queue, lambda sample: int(sample.number is None), size_bytes=lambda sample: sample.size_bytes
+        )
         self._recent: deque[tuple[int, int]] = deque(maxlen=_RECENT)
         self._link: Link | None = None
         self._is_open = False
@@ -68,7 +70,7 @@ class MqttSource:
         """The oldest message; for each that a full queue pushed out a fault in its place."""
         self._listen(trigger.mono_us)
         if self._inbox.settle(1):
-            return Sample(fault=Reason.OVERLOAD, detail=f"more than {self._settings.queue} messages waited")
+            return Sample(fault=Reason.OVERLOAD, detail=f"more than {self._settings.queue} messages waited, or 64 MB")
         sample = self._inbox.take()
         if sample is not None:
             return sample

@@ -17,6 +17,9 @@ from edge_protocol.codes import Reason
 MAX_TEXT = 120
 """Longest name of a part, a product or a lot."""
 
+MAX_NUMBERS = 1_000_000
+"""Longest list of numbers, the longest window there is: while it is read each takes 40 bytes."""
+
 Values: TypeAlias = npt.NDArray[np.float64]
 
 _TEXTS = ("part", "product", "lot")
@@ -75,6 +78,9 @@ def _json(data: bytes, form: Form, mono_us: int) -> Sample:
 def _values(name: str, raw: dict[str, msgspec.Raw], length: int, mono_us: int, taken_us: int | None) -> Channel:
     if name not in raw:
         problem = f"there is no {name!r}, only {', '.join(raw)[:200] or 'nothing'}"
+        raise _Unfit(problem, Reason.WRONG_SHAPE)
+    if bytes(raw[name]).count(b",") >= MAX_NUMBERS:
+        problem = f"{name!r} has more than {MAX_NUMBERS} numbers"
         raise _Unfit(problem, Reason.WRONG_SHAPE)
     try:
         numbers = _numbers.decode(raw[name])

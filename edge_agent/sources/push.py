@@ -13,6 +13,7 @@ from edge_agent.clock import system_mono_us
 from edge_agent.errors import SourceError
 from edge_agent.sample import Sample, Trigger
 from edge_agent.settings import PushSource as Settings
+from edge_agent.sources.inbox import MAX_BYTES
 from edge_agent.sources.payload import Form
 from edge_agent.sources.reception import Reception, Terms
 from edge_protocol.codes import Reason, Verdict
@@ -103,7 +104,8 @@ class PushSource:
     def offer(self, sample: Sample) -> Ticket | None:
         """Put a part into the queue; None when it is full. Any thread."""
         with self._lock:
-            if len(self._waiting) >= self._settings.queue:
+            held = sum(each.sample.size_bytes for each in self._waiting)
+            if len(self._waiting) >= self._settings.queue or (held and held + sample.size_bytes > MAX_BYTES):
                 return None
             ticket = Ticket(sample)
             self._waiting.append(ticket)

@@ -33,7 +33,7 @@ _IDLE_S = 5.0
 _BODY_S = 10.0
 _LARGE_BYTES = 256 * 1024
 MAX_LARGE = 4
-"""Bodies above `_LARGE_BYTES` that are read at the same time: what senders could fill of the memory has an end."""
+"""Bodies above `_LARGE_BYTES` that are taken in at the same time: what senders fill of the memory has an end."""
 
 _CLOSE_S = 2.0
 _CHUNK_BYTES = 64 * 1024
@@ -193,29 +193,30 @@ class _Handler(BaseHTTPRequestHandler):
         kind = CONTENT.get(self.headers.get_content_type())
         if kind is None:
             raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type is one of {', '.join(CONTENT)}")
-        body = self._read_body(terms.max_bytes)
-        names, number = self._names(), self._number()
-        sample = read(kind, body, terms.form, terms.now_us())
+        length = self._length(terms.max_bytes)
+        is_large = length > _LARGE_BYTES
+        if is_large and not self.server.large.acquire(timeout=_IDLE_S):
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_LARGE} large parts are being sent; send it again")
+        try:
+            body = self._read_exactly(length)
+            self.close_connection = self.headers.get("Connection", "").lower() == "close"
+            names, number = self._names(), self._number()
+            # Still one of the few: the numbers in a text take several times its own memory.
+            sample = read(kind, body, terms.form, terms.now_us())
+        finally:
+            if is_large:
+                self.server.large.release()
         if sample.fault is not Reason.NONE:
             raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, sample.detail)
         return replace(sample, **names, number=number if number is not None else sample.number)
 
-    def _read_body(self, max_bytes: int) -> bytes:
+    def _length(self, max_bytes: int) -> int:
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
             raise Refusal(HTTPStatus.LENGTH_REQUIRED, "state the Content-Length")
         if not 0 < int(length[:20]) <= max_bytes:
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"1 to {max_bytes} bytes are taken")
-        is_large = int(length) > _LARGE_BYTES
-        if is_large and not self.server.large.acquire(timeout=_IDLE_S):
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_LARGE} large parts are being sent; send it again")
-        try:
-            body = self._read_exactly(int(length))
-        finally:
-            if is_large:
-                self.server.large.release()
-        self.close_connection = self.headers.get("Connection", "").lower() == "close"
-        return body
+        return int(length)
 
     def _read_exactly(self, length: int) -> bytes:
         chunks, left, end_s = [], length, monotonic() + _BODY_S

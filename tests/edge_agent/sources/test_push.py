@@ -181,6 +181,19 @@ def test_what_is_refused_is_no_part(request_of: dict[str, Any], status: int, lin
     assert not cell.source.waiting(0)
 
 
+def test_parts_that_wait_are_bounded_in_bytes(line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few long parts are as full a queue as many short ones: the next one is told to come again."""
+    monkeypatch.setattr("edge_agent.sources.push.MAX_BYTES", 3 * 8)
+    cell = line(queue=100)
+
+    first = cell.send()
+    eventually(lambda: cell.source.waiting(0))
+    second = cell.post()
+    cell.source.grab(Trigger(1, 1, 0, 0))
+
+    assert (first.result(PATIENCE_S).status, second.status) == (202, 429)
+
+
 def test_a_full_queue_says_come_again(line: Callable[..., Line]) -> None:
     """What finds no room is answered with 429 at once, and what waits is not pushed out."""
     cell = line(queue=2)
