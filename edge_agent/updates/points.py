@@ -92,8 +92,11 @@ class Points:
         """The files that are still wanted."""
         return {each.sha256 for each in (self._named or {}).values() if isinstance(each, WantedPoint)}
 
-    def name(self, named: Mapping[str, WantedPoint | UpdateRefused]) -> None:
-        """What both repositories name from now on; a pipeline that is not in it judges by its bundle's own."""
+    def name(self, named: Mapping[str, WantedPoint | UpdateRefused] | None) -> None:
+        """What both repositories name from now on; a pipeline that is not in it judges by its bundle's own.
+
+        None: one has not spoken, or its word was lost; the rows hold.
+        """
         self._named = named
         self._fetched = {sha256: row for sha256, row in self._fetched.items() if sha256 in self.objects}
 

@@ -91,8 +91,10 @@ class Trust:
         """
         return agreed(self._loaded(), self._floors, self._gateway, self._pipelines)
 
-    def points(self) -> dict[str, WantedPoint | UpdateRefused]:
-        """What each pipeline that the director names so shall judge by, or why not; nothing until both have spoken.
+    def points(self) -> dict[str, WantedPoint | UpdateRefused] | None:
+        """What each pipeline that the director names so shall judge by, or why not; None until both have spoken.
+
+        Not the same as nothing: what is named no more is given up, what nobody has spoken of yet is not.
 
         Raises:
             StoreError: the database cannot be read.
@@ -100,7 +102,7 @@ class Trust:
         views = self._loaded()
         models, director = views.get(MODELS), views.get(DIRECTOR)
         if models is None or director is None:
-            return {}
+            return None
         published = _published(models, director)
         version = models.roles["snapshot"].version
         return points.agree(self._gateway, self._pipelines, director.targets.values(), published, version)

@@ -63,8 +63,8 @@ class Repositories(Protocol):
     def wanted(self) -> dict[str, Wanted | UpdateRefused]:
         """What both name for each pipeline."""
 
-    def points(self) -> dict[str, WantedPoint | UpdateRefused]:
-        """The operating points that both name."""
+    def points(self) -> dict[str, WantedPoint | UpdateRefused] | None:
+        """The operating points that both name; None while one has not spoken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from edge_agent.updates.trust import set_file
 from edge_protocol import points
 from edge_protocol.points import WantedPoint
 from tests.attacks.repositories import House, Publisher, new_key, target
@@ -148,9 +149,25 @@ def test_who_can_change_a_threshold(scene: Scene, attack: Attack) -> None:
     scene.gateway.take_all()
 
     for _ in range(2):
-        said = scene.gateway.trust.points().get("a")
+        said = (scene.gateway.trust.points() or {}).get("a")
         found = said.name if isinstance(said, WantedPoint) else said.refusal.value if said is not None else ""
         assert found == attack.expect
         scene.gateway.start()
     if attack.do not in {revoked, at_a_release}:
         assert scene.gateway.runs() == "1.1.0"
+
+
+@pytest.mark.parametrize("repository", ["models", "director"])
+def test_a_lost_word_takes_no_threshold_away(scene: Scene, repository: str) -> None:
+    """Whoever deletes or damages a kept set makes the gateway know nothing, which is not that nothing is named."""
+    scene.house.publisher.paths = BOTH
+    honest(scene.house)
+    scene.house.models.bump("targets", *scene.house.models.publishers)
+    scene.house.director.bump("targets")
+    scene.gateway.take_all()
+    assert scene.gateway.trust.points()
+
+    set_file(scene.gateway.folder, repository).write_bytes(b"noise")
+    scene.gateway.start()
+
+    assert scene.gateway.trust.points() is None

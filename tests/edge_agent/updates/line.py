@@ -49,7 +49,7 @@ class Director:
 
     def __init__(self) -> None:
         self.says: dict[str, Wanted | UpdateRefused] = {}
-        self.points_said: dict[str, WantedPoint | UpdateRefused] = {}
+        self.points_said: dict[str, WantedPoint | UpdateRefused] | None = {}
 
     def take(self, repository: str, files: Mapping[str, bytes]) -> None:
         """Believe everything."""
@@ -58,9 +58,9 @@ class Director:
         """What was put there."""
         return dict(self.says)
 
-    def points(self) -> dict[str, WantedPoint | UpdateRefused]:
+    def points(self) -> dict[str, WantedPoint | UpdateRefused] | None:
         """The same of operating points."""
-        return dict(self.points_said)
+        return None if self.points_said is None else dict(self.points_said)
 
 
 class Passed(Proof):

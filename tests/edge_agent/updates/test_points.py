@@ -168,6 +168,21 @@ def test_bytes_that_are_not_what_was_signed_are_never_judged_by(line: Line) -> N
     assert last(line) == (Verdict.OK, line.placed, "")
 
 
+def test_what_nobody_has_spoken_of_yet_holds(tmp_path: Path) -> None:
+    """A start without the kept sets, weeks from the hub: the row holds until both repositories say otherwise."""
+    with line_of(tmp_path) as line:
+        sha256 = name(line, point(line))
+        line.run(judges_by(sha256))
+    with line_of(tmp_path) as line:
+        line.director.points_said = None
+        for _ in range(5):
+            line.step()
+
+        assert last(line) == (Verdict.NG, line.placed, sha256)
+        name(line, None)
+        line.run(judges_by(""))
+
+
 def test_a_digit_that_the_disk_changed_is_no_threshold(line: Line) -> None:
     """The file lies there under its digest and says something else: it is fetched again, not judged by."""
     made = point(line)
