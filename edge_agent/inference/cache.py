@@ -12,7 +12,7 @@ from typing import Protocol
 
 from edge_agent import durable
 from edge_agent.errors import StoreError
-from edge_agent.inference.tuning import Plan
+from edge_agent.inference.tuning import MOST_THREADS, Plan
 from edge_agent.store import Store, fetch
 
 CACHED_MODELS = 16
@@ -73,7 +73,8 @@ class StorePlans:
         sql = "SELECT variant, threads, arena, p50_ms FROM plans WHERE fingerprint = ? AND digest = ?"
         with suppress(StoreError), self._store.reading() as connection:
             for variant, threads, arena, p50_ms in fetch(connection, sql, (self._fingerprint, digest)):
-                return Plan(variant, threads, bool(arena), p50_ms)
+                # A row that was salvaged, or made elsewhere, must not start a thousand threads.
+                return Plan(variant, threads, bool(arena), p50_ms) if 1 <= threads <= MOST_THREADS else None
         return None
 
     def __setitem__(self, digest: str, plan: Plan, /) -> None:

@@ -206,3 +206,12 @@ def test_a_plan_holds_for_the_hardware_it_was_measured_on(store: Store) -> None:
 
     here["digest"] = Plan("fp32")
     assert here.get("digest") == Plan("fp32")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1_000_000])
+def test_a_plan_that_nobody_measured_is_none(store: Store, threads: int) -> None:
+    """A row that was damaged starts no thousand threads: the bundle runs as if nothing had been measured."""
+    plans = StorePlans(store, "here")
+    plans["digest"] = Plan("fp32", threads)
+
+    assert plans.get("digest") is None
