@@ -6,7 +6,7 @@ are judged before, by the updater of each repository.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -18,6 +18,7 @@ KIND = "bundle"
 """The kind of target that is a release; `points` knows operating points. Reserved: config, hub-keys, agent."""
 
 T = TypeVar("T", bound=msgspec.Struct)
+Ruled = TypeVar("Ruled")
 
 Version: TypeAlias = tuple[int, int, int]
 
@@ -135,36 +136,57 @@ def agree(  # noqa: PLR0917 (in the order of the rule)
     seen, per bundle name; `models_version` the version of the publishers' snapshot that these are from. A pipeline
     that two targets name is refused; one that none names is left alone.
     """
-    result: dict[str, Wanted | UpdateRefused] = {}
+    return rule_each(
+        pipelines,
+        director,
+        (KIND, None),
+        lambda pipeline, target, directed: _rule(
+            gateway, pipeline, target, directed, models, known_floors, models_version
+        ),
+        "releases",
+    )
+
+
+def rule_each(
+    pipelines: Collection[str],
+    director: Collection[Target],
+    kinds: Collection[str | None],
+    rule: Callable[[str, Target, Directed | None], Ruled],
+    what: str,
+) -> dict[str, Ruled | UpdateRefused]:
+    """What `rule` says of each pipeline that the director names with a target of these kinds; two are refused."""
+    result: dict[str, Ruled | UpdateRefused] = {}
     for target in sorted(director, key=lambda each: each.path):
-        if kind_of(target) not in (KIND, None):
+        if kind_of(target) not in kinds:
             continue
         directed = custom_of(target, Directed)
-        ruling: Wanted | UpdateRefused
+        ruling: Ruled | UpdateRefused
         for pipeline in pipelines if directed is None else dict.fromkeys(directed.pipelines):
             if pipeline not in pipelines:
                 continue
             try:
-                ruling = _rule(gateway, pipeline, target, directed, models, known_floors, models_version)
+                ruling = rule(pipeline, target, directed)
             except UpdateRefused as refused:
                 ruling = refused
             if pipeline in result:
-                ruling = UpdateRefused(Refusal.INCOMPATIBLE, f"two releases are named for pipeline {pipeline!r}")
+                ruling = UpdateRefused(Refusal.INCOMPATIBLE, f"two {what} are named for pipeline {pipeline!r}")
             result[pipeline] = ruling
     return result
 
 
-def _rule(  # noqa: PLR0917 (internal, in the order of the rule)
+def both_signed(  # noqa: PLR0917 (in the order of the rule)
+    what: str,
     gateway: str,
-    pipeline: str,
     target: Target,
     directed: Directed | None,
     models: Mapping[str, Target | UpdateRefused],
-    known_floors: Mapping[str, str],
     models_version: int,
-) -> Wanted:
-    name, version = release_of(target.path)
-    what = f"{name} {version}"
+) -> tuple[Directed, Target]:
+    """What director and publisher say of a target that both have signed alike, and that is for this gateway.
+
+    Raises:
+        UpdateRefused: INCOMPATIBLE, NOT_ADDRESSED, STALE or NOT_AGREED, or as the publisher's is refused.
+    """
     if directed is None:
         raise UpdateRefused(Refusal.INCOMPATIBLE, f"what the director says of {what} is not understood")
     if directed.gateway != gateway:
@@ -180,6 +202,21 @@ def _rule(  # noqa: PLR0917 (internal, in the order of the rule)
     if (published.sha256, published.length) != (target.sha256, target.length):
         detail = f"{what} is {published.sha256[:12]} for its publisher and {target.sha256[:12]} for the director"
         raise UpdateRefused(Refusal.NOT_AGREED, detail)
+    return directed, published
+
+
+def _rule(  # noqa: PLR0917 (internal, in the order of the rule)
+    gateway: str,
+    pipeline: str,
+    target: Target,
+    directed: Directed | None,
+    models: Mapping[str, Target | UpdateRefused],
+    known_floors: Mapping[str, str],
+    models_version: int,
+) -> Wanted:
+    name, version = release_of(target.path)
+    what = f"{name} {version}"
+    directed, published = both_signed(what, gateway, target, directed, models, models_version)
     if _published(published) is None:
         raise UpdateRefused(Refusal.INCOMPATIBLE, f"what the publisher says of {what} is not understood")
     floor = known_floors.get(name, "")

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from edge_protocol.agreement import NAME, NUMBERS, Directed, Published, Target, custom_of, kind_of
+from edge_protocol.agreement import NAME, NUMBERS, Directed, Published, Target, both_signed, custom_of, rule_each
 from edge_protocol.contract import OperatingPoint
 from edge_protocol.contract_rules import point_problems, suit_problems
 from edge_protocol.errors import DecodeError
@@ -111,22 +111,13 @@ def agree(
     The same rule as for releases, see `agreement.agree`, without floors. A pipeline that none names judges by its
     bundle's own; one that two name is refused.
     """
-    result: dict[str, WantedPoint | UpdateRefused] = {}
-    for target in sorted(director, key=lambda each: each.path):
-        if kind_of(target) != KIND:
-            continue
-        directed = custom_of(target, Directed)
-        for pipeline in pipelines if directed is None else dict.fromkeys(directed.pipelines):
-            if pipeline not in pipelines:
-                continue
-            try:
-                ruling: WantedPoint | UpdateRefused = _rule(gateway, pipeline, target, directed, models, models_version)
-            except UpdateRefused as refused:
-                ruling = refused
-            if pipeline in result:
-                ruling = UpdateRefused(Refusal.INCOMPATIBLE, f"two operating points are named for {pipeline!r}")
-            result[pipeline] = ruling
-    return result
+    return rule_each(
+        pipelines,
+        director,
+        (KIND,),
+        lambda pipeline, target, directed: _rule(gateway, pipeline, target, directed, models, models_version),
+        "operating points",
+    )
 
 
 def _rule(  # noqa: PLR0917 (internal, in the order of the rule)
@@ -139,22 +130,7 @@ def _rule(  # noqa: PLR0917 (internal, in the order of the rule)
 ) -> WantedPoint:
     bundle, name, version = named(target.path)
     what = f"operating point {name} {version} of {bundle}"
-    if directed is None:
-        raise UpdateRefused(Refusal.INCOMPATIBLE, f"what the director says of {what} is not understood")
-    if directed.gateway != gateway:
-        raise UpdateRefused(Refusal.NOT_ADDRESSED, f"{what} is for {directed.gateway[:40]!r}, this is {gateway!r}")
-    published = models.get(target.path)
-    if isinstance(published, UpdateRefused):
-        raise UpdateRefused(published.refusal, published.detail)
-    if published is None and models_version < directed.models:
-        raise UpdateRefused(
-            Refusal.STALE, f"{what} is in the publishers' set {directed.models}, here is {models_version}"
-        )
-    if published is None:
-        raise UpdateRefused(Refusal.NOT_AGREED, f"no publisher has signed {what}")
-    if (published.sha256, published.length) != (target.sha256, target.length):
-        detail = f"{what} is {published.sha256[:12]} for its publisher and {target.sha256[:12]} for the director"
-        raise UpdateRefused(Refusal.NOT_AGREED, detail)
+    _, published = both_signed(what, gateway, target, directed, models, models_version)
     said = custom_of(published, Published)
     if said is None or said.kind != KIND:
         raise UpdateRefused(Refusal.INCOMPATIBLE, f"what the publisher says of {what} is not understood")
