@@ -186,7 +186,7 @@ def test_hidden_damage_is_found_while_the_line_runs(tmp_path: Path) -> None:
         until("some parts", gateway.journal)
     connection = apsw.Connection(str(gateway.data / "lineside.db"))
     connection.execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
-    ((page, *_),) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'captures'").fetchall()
+    ((page, *_),) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'metrics'").fetchall()
     connection.pragma("wal_checkpoint", "TRUNCATE")
     connection.close()
     overwrite(gateway.data / "lineside.db", int(str(page)) - 1)
