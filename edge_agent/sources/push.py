@@ -84,8 +84,10 @@ class PushSource:
             ticket = self._waiting.popleft()
             ticket.trigger = trigger
             self._grabbed[trigger.n] = ticket
+            # Whoever waits for the verdict need not hold the picture until then.
+            sample, ticket.sample = ticket.sample, Sample()
         ticket.taken.set()
-        return ticket.sample
+        return sample
 
     def done(self, trigger: Trigger, verdict: Verdict) -> None:
         """Tell whoever waits for it."""

@@ -168,8 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         try:
             self._check_sender()
-            sample = self._read_sample()
-            self._hand_in(sample, self._wait_s())
+            self._hand_in(self._read_sample(), self._wait_s())
         except Refusal as refusal:
             self._answer(refusal.status, {"error": refusal.status.phrase, "hint": str(refusal)})
 
@@ -254,15 +253,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _hand_in(self, sample: Sample, wait_s: float) -> None:
         """Only what has a trigger is answered with 2xx; whatever else is answered has none and never gets one."""
-        desk = self.server.desk
+        desk, part = self.server.desk, sample.part
         ticket = desk.offer(sample)
+        del sample  # it is the queue's, then its trigger's
         if ticket is None:
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "the queue is full; send the part again")
         if not self._await(ticket.taken, self.server.terms.take_s) and desk.withdraw(ticket):
             raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "no trigger took the part; send it again")
         ticket.taken.wait()
         self._await(ticket.judged, wait_s)
-        told = {"epoch": ticket.trigger.epoch, "trigger": ticket.trigger.n, "part": sample.part}
+        told = {"epoch": ticket.trigger.epoch, "trigger": ticket.trigger.n, "part": part}
         if ticket.verdict is None:
             self._answer(HTTPStatus.ACCEPTED, told)
         else:

@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -179,6 +180,20 @@ def test_what_is_refused_is_no_part(request_of: dict[str, Any], status: int, lin
     assert answer.status == status
     assert answer.body["hint"]
     assert not cell.source.waiting(0)
+
+
+def test_who_waits_for_a_verdict_holds_no_part(line: Callable[..., Line]) -> None:
+    """Once its trigger has it, a part is held by who judges it, and not for as long as its sender waits."""
+    cell = line()
+    sent = cell.send(path="/parts?wait=10000")
+    eventually(lambda: cell.source.waiting(0))
+    trigger = Trigger(1, 1, 0, 0)
+
+    array = weakref.ref(cell.source.grab(trigger).channels["signal"].data)
+
+    eventually(lambda: array() is None)
+    cell.source.done(trigger, Verdict.OK)
+    assert sent.result(PATIENCE_S).body["verdict"] == "OK"
 
 
 def test_parts_that_wait_are_bounded_in_bytes(line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch) -> None:
