@@ -56,6 +56,10 @@ def backbone(model: bytes) -> bytes:
     weights = [weight for weight in proto.graph.initializer if weight.name in used]
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(weights)
+    # Two models were joined, and the quantizer takes one statement of the version only.
+    versions = {each.domain: each.version for each in proto.opset_import}
+    del proto.opset_import[:]
+    proto.opset_import.extend(onnx.helper.make_opsetid(*each) for each in versions.items())
     content: bytes = proto.SerializeToString()
     return content
 
