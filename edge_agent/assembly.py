@@ -171,7 +171,10 @@ def make_guard(table: settings.Pipeline, model: Model) -> GuardCheck:
     Raises:
         ConfigError: the picture that it shall compare with cannot be read.
     """
-    return Guard(table.guard, KINDS[type(model.manifest.input)], model.reference).check
+    contract = model.manifest.input
+    vibration = contract.vibration if isinstance(contract, WindowInput) else None
+    axes = 1 + len(vibration.axes) if vibration is not None else 1
+    return Guard(table.guard, KINDS[type(contract)], model.reference, axes=axes).check
 
 
 def make_sources(config: Config) -> dict[str, dict[str, Source]]:

@@ -21,15 +21,15 @@ Check: TypeAlias = Callable[[Look], Reason]
 class Guard:
     """Asks each sense in turn. It remembers the inputs of one source for one pipeline, so it belongs to one thread."""
 
-    def __init__(self, settings: Settings, kind: Kind, reference: Reference | None = None) -> None:
-        """`kind` is the bundle's input; `reference` is what good parts looked like.
+    def __init__(self, settings: Settings, kind: Kind, reference: Reference | None = None, *, axes: int = 1) -> None:
+        """`kind` is the bundle's input, of a window with so many `axes`; `reference` is what good parts looked like.
 
         Raises:
             ConfigError: the picture of `placed_like` cannot be read.
         """
         own: dict[Kind, Callable[[], Check]] = {
             "image": lambda: PictureGuard(settings, reference).check,
-            "window": lambda: WindowGuard(settings).check,
+            "window": lambda: WindowGuard(settings, axes).check,
             "tensor": lambda: _trusted,
         }
         # Values of a process repeat themselves: that a tensor is the one before says nothing.

@@ -16,7 +16,7 @@ from edge_agent.errors import ConfigError
 from edge_agent.sample import Look
 from edge_agent.settings import Guard as Settings
 from edge_protocol.codes import Reason
-from edge_protocol.counters import Reference
+from edge_protocol.counters import Reference, SignalReference
 
 Array: TypeAlias = npt.NDArray[Any]
 Signals: TypeAlias = Mapping[str, float]
@@ -40,12 +40,12 @@ class PictureGuard:
     def __init__(self, settings: Settings, reference: Reference | None) -> None:
         """Raises ConfigError: the picture of `placed_like` cannot be read."""
         self._settings = settings
-        edges = {signal.name: signal.edges for signal in reference.signals} if reference is not None else {}
-        taught = edges[SHARPNESS][0] * settings.blur_share if SHARPNESS in edges else 0.0
-        self._blur_below = max(settings.blur_below, taught)
+        taught = {each.name: _span(each) for each in reference.signals} if reference is not None else {}
+        sharpness = taught[SHARPNESS][0] * settings.blur_share if SHARPNESS in taught else 0.0
+        self._blur_below = max(settings.blur_below, sharpness)
         factor = settings.colour_factor
         self._colours = {
-            name: (edges[name][0] / factor, edges[name][-1] * factor) for name in COLOURS if factor and name in edges
+            name: (taught[name][0] / factor, taught[name][1] * factor) for name in COLOURS if factor and name in taught
         }
         self._white = np.empty((0, 0), np.uint8)
         self._place = Place(settings.placed_like) if settings.placed_like is not None else None
@@ -98,6 +98,13 @@ class Place:
         # It weighs its arguments in place: the taught picture is lent as a copy.
         (x, y), answer = cv2.phaseCorrelate(self._taught.copy(), small, self._window)
         return float(max(abs(x), abs(y))) / SIDE if answer >= FOUND else 1.0
+
+
+def _span(signal: SignalReference) -> tuple[float, float]:
+    """The edges around the bins that hold good parts: edges may reach far beyond what there was to count."""
+    edges = signal.edges
+    held = [at for at, parts in enumerate(signal.counts[: len(edges) + 1]) if parts] or [0, len(edges)]
+    return edges[max(held[0] - 1, 0)], edges[min(held[-1], len(edges) - 1)]
 
 
 @lru_cache(maxsize=16)

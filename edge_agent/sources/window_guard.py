@@ -16,13 +16,18 @@ Window = npt.NDArray[np.float64]
 class WindowGuard:
     """The limits for one pipeline's windows."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, axes: int = 1) -> None:
+        """`axes` is how many rows of an input are sensors of their own; speed and load follow them, and may rest."""
         self._settings = settings
+        self._axes = axes
 
     def check(self, look: Look) -> Reason:
-        """Why this window is not to be trusted, the plainest reason first."""
-        # Where a window comes with its speed, the signal is the first row.
-        signal = look.values[0] if look.values.ndim > 1 else look.values
+        """Why this window is not to be trusted, the plainest reason of its first sick sensor."""
+        signals = look.values[: self._axes] if look.values.ndim > 1 else (look.values,)
+        reasons = (self._sense(signal) for signal in signals)
+        return next((reason for reason in reasons if reason is not Reason.NONE), Reason.NONE)
+
+    def _sense(self, signal: Window) -> Reason:
         if signal.size < 2:
             return Reason.NONE
         # Nothing that lives is constant to the last bit.

@@ -13,9 +13,9 @@ from edge_agent.inference.signals import Sampler
 from edge_agent.sample import Look
 from edge_agent.settings import Guard as Settings
 from edge_agent.sources.guard import Guard
-from edge_agent.sources.picture_guard import Place
+from edge_agent.sources.picture_guard import COLOURS, Place
 from edge_protocol.codes import Reason
-from edge_protocol.counters import Reference, make_signal
+from edge_protocol.counters import Reference, SignalReference, make_signal
 
 Array = npt.NDArray[Any]
 DATA = Path(skimage.__file__).parent / "data"
@@ -126,6 +126,16 @@ def test_a_lamp_of_another_colour_is_a_colour_shift() -> None:
 
     assert found == [Reason.NONE, Reason.COLOUR_SHIFT, Reason.COLOUR_SHIFT, Reason.NONE]
     assert check(pictures(), red) == [Reason.NONE]
+
+
+def test_what_is_a_colour_shift_is_told_by_parts_not_by_edges() -> None:
+    """Parts that are all of one colour leave the outer bins empty: how far the edges reach is no permit."""
+    plain = cv2.cvtColor(scene(), cv2.COLOR_GRAY2BGR)
+    red = np.rint(plain * (0.7, 0.7, 1.0)).astype(np.uint8)
+    counts = (0, 0, 0, 2000, 0, 0, 0, 0)
+    grey = Reference(tuple(SignalReference(name, (0.5, 0.8, 0.98, 1.02, 1.2, 1.5), counts) for name in COLOURS))
+
+    assert check(pictures(grey), plain, red) == [Reason.NONE, Reason.COLOUR_SHIFT]
 
 
 @pytest.mark.parametrize(("shift", "reason"), [(0, Reason.NONE), (8, Reason.NONE), (80, Reason.MISPLACED)])
@@ -251,8 +261,17 @@ SINE = np.sin(np.arange(500) / 7)
     ],
 )
 def test_a_sick_sensor_has_its_reason(values: Array, reason: Reason) -> None:
-    """Dead, stuck and clipped are told apart; a coarse sensor is none of them, and only the signal's row is asked."""
+    """Dead, stuck and clipped are told apart; a coarse sensor is none of them, speed or load beside it is not asked."""
     assert check(windows(), values) == [reason]
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_each_axis_is_a_sensor(axes: int) -> None:
+    """A dead second axis makes the input as untrusted as a dead first one; a speed beside them may rest."""
+    guard = Guard(Settings(), "window", axes=axes)
+    rows = np.stack([window(), np.full(500, 0.7)])
+
+    assert guard.check(look(rows)) is (Reason.DEAD if axes == 2 else Reason.NONE)
 
 
 def test_a_sensor_without_life_is_dead_below_its_floor() -> None:
