@@ -30,6 +30,11 @@ class AgentError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def told(self) -> str:
+        """What is wrong and the cure, in one line."""
+        return f"{self} ({self.hint})" if self.hint else str(self)
+
 
 class RunError(AgentError):
     """The agent ran, and a part of it ended by itself. What restarts it loses nothing."""

@@ -66,7 +66,7 @@ def _explain(settings: Config, row: dict[str, Any]) -> tuple[dict[str, Any], Exh
 def _write_picture(found: list[tuple[dict[str, Any], Exhibit | None, Path | None]], out: Path) -> None:
     pictures = {row["pipeline"]: image for row, exhibit, picture in found if (image := _image(exhibit, picture))}
     if not pictures:
-        message = "there is no picture of it: " + sentences(*found[0])[-1]
+        message = "there is no picture of it: " + sentences(*found[0])[-1].strip()
         raise ConfigError(message, "without --out the reasons are told; [store] exhibits_mb says how much is kept")
     if len(pictures) > 1:
         message = f"{len(pictures)} pipelines have a picture of it: {', '.join(pictures)}"

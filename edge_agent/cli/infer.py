@@ -51,7 +51,7 @@ def _judge(model: Any, file: Path, heatmap: Path | None) -> dict[str, Any]:
         # What follows has no past any more, as on the line.
         model.forget()
         refused = {"file": str(file), "verdict": Verdict.UNINSPECTED.name, "reason": error.reason.name, "score": None}
-        return refused | {"says": str(error), "said": {"detail": str(error)}}
+        return refused | {"says": error.told, "said": {"detail": str(error), "hint": error.hint}}
     unit = "mm²" if getattr(model.manifest.input, "mm_per_px", 0.0) else "px"
     row: dict[str, Any] = {"file": str(file), "verdict": verdict.name, "reason": reason.name, "score": prediction.score}
     row |= {"says": findings.sentence(prediction, unit), "ms": round((perf_counter() - started) * 1e3, 2)}

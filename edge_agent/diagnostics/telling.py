@@ -9,10 +9,16 @@ from edge_agent.settings.pipelines import LIMITS
 from edge_protocol.codes import Reason, Verdict
 from edge_protocol.messages import ExplainedDetection, ExplainedFeature, ExplainedRegion
 
+_LOOK = "edge-agent status says why, edge-agent infer says it of a file"
 _WORDS = {
     Reason.NONE: "nothing reaches a threshold",
     Reason.SCORE_REJECT: "its score reaches the threshold of NG",
     Reason.SCORE_REVIEW: "its score lies between the thresholds: a person decides",
+    Reason.UNREADABLE: f"its input cannot be read: {_LOOK}",
+    Reason.WRONG_SHAPE: f"its input is of another kind than the bundle takes: {_LOOK}",
+    Reason.NOT_FINITE: f"its input holds values that are no numbers: {_LOOK}",
+    Reason.TIME_WENT_BACK: "its input is older than the one before: look at the clock of the source",
+    Reason.ENGINE_FAULT: "its model failed: edge-agent status says how, edge-agent doctor whether it is sound",
     Reason.SOURCE_FAULT: "its source had nothing for it: edge-agent status says what is wrong",
     Reason.OVERLOAD: "parts came faster than they were taken",
     Reason.LATE: "it was not judged within [[pipelines]] deadline_ms",

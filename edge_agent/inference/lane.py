@@ -103,7 +103,7 @@ def _safely(work: Callable[[], Prepared]) -> Prepared:
     try:
         return work()
     except InferenceError as error:
-        return Prepared(reason=error.reason, detail=f"{error} ({error.hint})" if error.hint else str(error))
+        return Prepared(reason=error.reason, detail=error.told)
     except Exception as error:
         log.exception("an input that cannot be read in a way nobody expected")
         return Prepared(reason=Reason.UNREADABLE, detail=f"{type(error).__name__}: {error}")

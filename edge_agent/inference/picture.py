@@ -63,8 +63,8 @@ _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 class UnreadablePicture(InferenceError):
     """Bytes that are no picture, or a damaged one."""
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem, "look at what the source delivers", Reason.UNREADABLE)
+    def __init__(self, problem: str, cure: str = "let the source deliver it whole, as PNG or JPEG") -> None:
+        super().__init__(problem, cure, Reason.UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,12 @@ def read_picture(data: bytes, reduce: int = 1) -> npt.NDArray[np.uint8]:
     """
     if len(data) > MAX_ENCODED_BYTES:
         problem = f"a picture of {len(data)} bytes, at most {MAX_ENCODED_BYTES} are taken"
-        raise UnreadablePicture(problem)
+        raise UnreadablePicture(problem, "let the source compress it, or cut it to the part")
     header = read_header(data)
     _check_kind(header)
     if is_jpeg(data) and data.count(_SCAN) > MAX_SCANS:
         problem = f"a JPEG of more than {MAX_SCANS} passes"
-        raise UnreadablePicture(problem)
+        raise UnreadablePicture(problem, "let the source save a baseline JPEG")
     reduce = reduce if is_jpeg(data) else 1
     flag = _FLAGS[header.channels == 1, reduce]
     try:
@@ -161,7 +161,7 @@ def _is_animated(data: bytes) -> bool:
             return bool(kind == b"acTL")
         at += length + _CHUNK.size + _CRC_BYTES
     problem = f"a PNG with more than {MAX_CHUNKS} chunks before its pixels"
-    raise UnreadablePicture(problem)
+    raise UnreadablePicture(problem, "let the source save it without notes")
 
 
 def _read_jpeg(data: bytes) -> Header:
@@ -185,17 +185,22 @@ def _read_jpeg(data: bytes) -> Header:
 def _check_kind(header: Header) -> None:
     if not 0 < header.width * header.height <= MAX_PIXELS:
         problem = f"{header.width} × {header.height} pixels, 1 to {MAX_PIXELS} are taken"
+        cure = "let the source cut it to the part, or deliver it smaller"
     elif header.bits > MAX_BITS:
         problem = f"{header.bits} bits a channel, {MAX_BITS} are taken"
+        cure = "let the source deliver eight bits: which of sixteen count, only it knows"
     elif header.animated:
         problem = "more than one frame, of which nobody says which one is the part"
+        cure = "let the source deliver each frame by itself"
     elif header.progressive and header.width * header.height > MAX_PROGRESSIVE_PIXELS:
         problem = (
             f"{header.width} × {header.height} pixels, in a progressive JPEG up to {MAX_PROGRESSIVE_PIXELS} are taken"
         )
+        cure = "let the source save a baseline JPEG"
     elif header.channels not in (1, _CHANNELS):
         problem = f"{header.channels} channels, grey or three colours are taken (no alpha, no CMYK)"
+        cure = "let the source deliver grey or RGB"
     else:
         return
     message = f"a picture of {problem}"
-    raise InferenceError(message, "let the source deliver 8-bit grey or BGR", Reason.WRONG_SHAPE)
+    raise InferenceError(message, cure, Reason.WRONG_SHAPE)

@@ -268,7 +268,7 @@ class Pipeline:
                 return self._refused(item, Reason.LATE)
             verdict, reason = item.lane.decider.decide(prediction)
         except InferenceError as error:
-            return self._refused(item, error.reason, str(error))
+            return self._refused(item, error.reason, error.told)
         except Exception as error:
             log.exception("a part that cannot be judged in a way nobody expected")
             return self._refused(item, Reason.ENGINE_FAULT, f"{type(error).__name__}: {error}")

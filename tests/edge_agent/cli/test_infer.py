@@ -55,6 +55,7 @@ def test_a_file_that_cannot_be_judged_says_why(bundle: Path, tmp_path: Path, say
     assert said.code == 1
     assert [(row["verdict"], row["reason"]) for row in said.json] == [("UNINSPECTED", "UNREADABLE"), ("OK", "NONE")]
     assert said.json[0]["detail"]
+    assert said.json[0]["hint"] in say("infer", bundle, tmp_path / "torn.png").out
 
 
 def test_windows_are_judged(tmp_path: Path, say: Say) -> None:

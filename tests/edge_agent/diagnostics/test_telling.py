@@ -89,6 +89,8 @@ def test_a_reason_of_a_later_version_is_shown_as_it_is() -> None:
         ("BLUR", "not trusted: blur, by [pipelines.guard] blur_share or blur_below"),
         ("COLOUR_SHIFT", "not trusted: colour shift, by [pipelines.guard] colour_factor"),
         ("LATE", "deadline_ms"),
+        ("WRONG_SHAPE", "edge-agent infer"),
+        ("ENGINE_FAULT", "edge-agent doctor"),
         ("QUARANTINED", "edge-agent status"),
     ],
 )

@@ -226,7 +226,7 @@ def test_a_bad_input_is_uninspected_and_the_line_goes_on(
     assert {(each.verdict, each.reason, each.score) for each in bad} == {(Verdict.UNINSPECTED, reason, None)}
     assert caught.value.reason is reason
     assert caught.value.hint
-    assert str(caught.value) in bad[0].detail
+    assert bad[0].detail == caught.value.told
     assert after.verdict is not Verdict.UNINSPECTED
 
 
@@ -270,6 +270,24 @@ def peak_bytes(*, reset: bool = False) -> int:
         Path("/proc/self/clear_refs").write_text("5")
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("16-bit png", "eight bits"),
+        ("cmyk", "grey or RGB"),
+        ("100 megapixels", "cut it to the part"),
+        ("animated png", "each frame by itself"),
+        ("animated gif", "as PNG or JPEG"),
+        ("truncated jpeg", "whole"),
+        ("progressive bomb", "baseline"),
+        ("endless passes", "baseline"),
+    ],
+)
+def test_the_cure_is_of_what_is_wrong(models: dict[str, Model], name: str, cure: str) -> None:
+    """Who delivers a picture that is too large is not told to deliver another number of bits."""
+    assert cure in Line(models["picture"]).judge(PICTURES[name][0]).detail.rpartition("(")[2]
 
 
 @pytest.mark.parametrize("data", [turned(), PROGRESSIVE], ids=["turned", "progressive"])
