@@ -79,7 +79,11 @@ class Agent:
             models = renewals.running_models(config, self._store, self._ledger, around)
             self._wire(around, models)
             # Last of all that can fail: what it puts on record is told to the line by this process.
-            self._recovered = recovery.recover(self._store, self._outbox, self._intake, self._clock)
+            self._recovered = recovery.recover(
+                self._store, self._outbox, self._intake, self._clock, self._pipelines.keys()
+            )
+            for station in self._stations:
+                station.resume(self._recovered.left)
             self._report = Reporter(
                 config,
                 self._clock,
@@ -241,7 +245,9 @@ class Agent:
             if (pane := watch.cut()) is not None:
                 self._record(Stream.DRIFT, pane)
         self._record(Stream.EVENTS, Stopped(reason="; ".join(self._crew.failures) or "asked to"))
-        self._recorder.flush()
+        if self._recorder.flush():
+            with suppress(StoreError):
+                self._outbox.forget_numbers()
         if self._uplink is not None:
             assembly.drain(self._uplink, self._outbox)
         self._closing.close()

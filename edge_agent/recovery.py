@@ -4,6 +4,7 @@ After a kill −9 each verdict that was given is recorded as it was, each trigge
 power cut the ring is not believed, and one event says which triggers and which time are uncertain.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from edge_agent import __version__
@@ -20,26 +21,35 @@ from edge_protocol.messages import AnyRecord, Fault, Started, Uncertain
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What went on record only now. Of `answered` the line may have heard, but for what waits for the commit."""
+    """What went on record only now. Of `answered` the line may have heard, but for what waits for the commit.
+
+    `left` did not: their source counts its parts, and their part's number is not known. It would tell of that part
+    again, as of a lost one, so they wait in the ring for its next number.
+    """
 
     answered: tuple[Judgement, ...]
     unanswered: tuple[Judgement, ...]
+    left: tuple[Judgement, ...] = ()
 
 
-def recover(store: Store, outbox: Outbox, intake: Intake, clock: Clock) -> Recovered:
-    """Record what was left and that the agent has started.
+def recover(store: Store, outbox: Outbox, intake: Intake, clock: Clock, running: Collection[str] = ()) -> Recovered:
+    """Record what was left and that the agent has started; `running` are the pipelines there are.
 
     Raises:
         StoreError: it could not be recorded; the ring still holds it.
     """
     found = intake.recover()
-    left = [*found.answered, *found.unanswered]
+    every = [*found.answered, *found.unanswered]
     # A kill between commit and settle leaves slots whose rows are there already.
-    on_record = outbox.recorded(left)
-    answered, unanswered = (
+    on_record = outbox.recorded(every)
+    answered, open_ = (
         tuple(each for each in group if (each.trigger.n, each.pipeline) not in on_record)
         for group in (found.answered, found.unanswered)
     )
+    counting = _counting(store, outbox, every).intersection(running)
+    left = tuple(each for each in open_ if each.trigger.number is None and each.pipeline in counting)
+    kept = set(map(id, left))
+    unanswered = tuple(each for each in open_ if id(each) not in kept)
     # By the source's count, where there is one: the part recorded last says how far it has come.
     missing = sorted([*answered, *unanswered], key=lambda each: each.trigger.number or 0)
     now_us, time = clock.wall_us(), clock.time()
@@ -57,8 +67,14 @@ def recover(store: Store, outbox: Outbox, intake: Intake, clock: Clock) -> Recov
             Uncertain(from_us=last_us, to_us=now_us, first_trigger=lost[0], last_trigger=lost[1], reason=reason)
         )
     outbox.append_by_shedding(missing, [(Stream.EVENTS, now_us, event) for event in events])
-    intake.settle(left)
-    return Recovered(answered, unanswered)
+    intake.settle(each for each in every if id(each) not in kept)
+    return Recovered(answered, unanswered, left)
+
+
+def _counting(store: Store, outbox: Outbox, found: Sequence[Judgement]) -> set[str]:
+    """The pipelines whose source will tell, by its next number, which parts are lost."""
+    counted = {each.pipeline for each in found if each.trigger.number is not None}
+    return set() if store.was_clean else counted.union(outbox.numbers())
 
 
 def _lost(last_n: int, found: Recovery) -> tuple[int, int] | None:

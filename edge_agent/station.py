@@ -5,8 +5,8 @@ A tick that found nobody ready is a part that passed: it becomes UNINSPECTED, no
 
 import logging
 import threading
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -14,7 +14,7 @@ from time import perf_counter
 from edge_agent.clock import Clock
 from edge_agent.errors import SourceError
 from edge_agent.inference.intake import Intake, IntakeFull
-from edge_agent.inference.numbering import Numbering
+from edge_agent.inference.numbering import Lost, Numbering
 from edge_agent.inference.pipeline import Observe, Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
@@ -81,8 +81,19 @@ class Station:
         self._observe = observe or {}
         self._missed = missed
         self._numbering = {name: Numbering(recorded) for name in sources}
+        self._left: dict[str, deque[Trigger]] = {}
         self._parts: dict[int, _Part] = {}
         self._lock = threading.Lock()
+
+    def resume(self, left: Iterable[Judgement]) -> None:
+        """Take over triggers of which a kill left open whether they had a part, at a source that counts its parts.
+
+        The next number tells: what it leaves out is theirs before it is any new trigger's.
+        """
+        for each in left:
+            if each.pipeline in self.pipelines:
+                self._left.setdefault(each.pipeline, deque()).append(each.trigger)
+                self.taken[each.pipeline] += 1
 
     def open(self) -> None:
         """Open the sources.
@@ -116,6 +127,7 @@ class Station:
                 self._faults.tell(part, "source-away", active=False)
             if not took:
                 stop.wait(self._ticker.idle_s(self._clock.mono_us()))
+        self._let_go(self.pipelines, self._clock.wall_us(), self._clock.mono_us())
         self._ticker.close()
 
     def step(self, stop: threading.Event) -> bool:
@@ -204,16 +216,35 @@ class Station:
         names, number = [pipeline.name for pipeline in self._feeds[source]], trigger.number or 0
         lost, beyond = self._numbering[source].next(number, names)
         for each in lost:
-            if (missing := self._take(trigger.mono_us, stop, each.pipelines)) is not None:
-                self._intake.number(missing.n, each.pipelines, each.number)
-                numbered = replace(missing, part=str(each.number), number=each.number)
-                self._refuse(numbered, each.reason, each.pipelines)
+            self._lose(each, trigger, stop)
         # Last: a kill in between must not leave a number on record behind which nobody looks for the lost ones.
         self._intake.number(trigger.n, names, number)
+        self._let_go(names, trigger.at_us, trigger.mono_us)
         if beyond > 0:
             detail = f"{beyond} more numbers before {number} are missing; they are no triggers"
             self._faults.tell(f"source {source}", "numbers-skipped", active=True, detail=detail)
             self._faults.tell(f"source {source}", "numbers-skipped", active=False)
+
+    def _lose(self, part: Lost, found: Trigger, stop: threading.Event) -> None:
+        """A part that never came, as `found` tells, has a trigger: what a kill left without a part, or a new one."""
+        new = []
+        for name in part.pipelines:
+            if left := self._left.get(name):
+                self._declare(replace(left.popleft(), at_us=found.at_us, mono_us=found.mono_us), part, (name,))
+            else:
+                new.append(name)
+        if new and (trigger := self._take(found.mono_us, stop, new)) is not None:
+            self._declare(trigger, part, new)
+
+    def _declare(self, trigger: Trigger, part: Lost, names: Sequence[str]) -> None:
+        self._intake.number(trigger.n, names, part.number)
+        self._refuse(replace(trigger, part=str(part.number), number=part.number), part.reason, names)
+
+    def _let_go(self, names: Iterable[str], at_us: int, mono_us: int) -> None:
+        """No number was left out for them: they had no part, or one that came again."""
+        for name in names:
+            for trigger in self._left.pop(name, ()):
+                self._refuse(replace(trigger, at_us=at_us, mono_us=mono_us), Reason.INTERRUPTED, (name,))
 
 
 def _grab(source: Source, trigger: Trigger) -> Sample:

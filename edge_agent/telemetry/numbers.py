@@ -19,3 +19,8 @@ def keep(connection: Connection, judgements: Sequence[Judgement]) -> None:
 def load(connection: Connection) -> dict[str, int]:
     """The last number on record, by pipeline."""
     return dict(fetch(connection, "SELECT pipeline, number FROM numbers"))
+
+
+def forget(connection: Connection) -> None:
+    """Begin anew."""
+    connection.execute("DELETE FROM numbers")

@@ -184,6 +184,15 @@ class Outbox:
         with self._store.reading() as connection:
             return numbers.load(connection)
 
+    def forget_numbers(self) -> None:
+        """After a stop in order: what passes until the next start is no part of ours, killed early or not.
+
+        Raises:
+            StoreError: they are as they were.
+        """
+        with self._store.transaction() as connection:
+            numbers.forget(connection)
+
     def recorded(self, judgements: Iterable[Judgement]) -> set[tuple[int, str]]:
         """Which of these are on record, as (trigger, pipeline). Looks at every row: for the start after a kill."""
         triggers = [judgement.trigger.n for judgement in judgements]

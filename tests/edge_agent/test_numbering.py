@@ -1,3 +1,7 @@
+import random
+import signal
+import subprocess
+import sys
 import tempfile
 import threading
 from collections import Counter
@@ -10,7 +14,8 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
-from edge_agent.clock import FixedClock
+from edge_agent.clock import Clock, FixedClock
+from edge_agent.inference.intake import Intake
 from edge_agent.inference.model import Model
 from edge_agent.inference.numbering import MAX_HOLE, Lost, Numbering
 from edge_agent.inference.pipeline import Pipeline
@@ -19,19 +24,26 @@ from edge_agent.monitoring.faults import Faults
 from edge_agent.sample import Channel, Sample, Trigger
 from edge_agent.sources.triggers import Tick
 from edge_agent.station import Station
+from edge_agent.store import fetch, read_only
 from edge_protocol.codes import Reason, Verdict
 from tests.edge_agent.inference import small_bundles
 from tests.edge_agent.test_recovery import Life
 
+ROOT = Path(__file__).parents[2]
 GOOD = np.sin(np.arange(small_bundles.LENGTH) / 3)
 NEVER = threading.Event()
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
 class Counting:
-    """A source that counts its parts, and a ticker that says when it has one."""
+    """A source that counts its parts, and a ticker for it. `kills`: when the gateway ends."""
 
     def __init__(self) -> None:
         self.number = 0
+        self.kills = ""
 
     def open(self) -> None:
         pass
@@ -46,7 +58,11 @@ class Counting:
         return 0.0
 
     def grab(self, trigger: Trigger) -> Sample:
+        if self.kills == "before the part":
+            raise Killed
         self.number += 1
+        if self.kills == "after the part":
+            raise Killed
         values = GOOD + np.random.default_rng(self.number).normal(0, 0.01, GOOD.size)
         return Sample({"signal": Channel(values, 0)}, number=self.number)
 
@@ -62,7 +78,7 @@ class Gateway:
 
     def __init__(self, folder: Path, clock: FixedClock, boot: str, source: Counting, model: Model) -> None:
         self.life = Life(folder, clock, boot)
-        self.life.recover()
+        recovered = self.life.recover("seal")
         self.judged: list[Judgement] = []
         self.pipeline = Pipeline("seal", model, guard=lambda _look: Reason.NONE, emit=self._emit, clock=clock)
         store, outbox = self.life.store, self.life.outbox
@@ -71,6 +87,7 @@ class Gateway:
             faults=Faults(lambda _stream, _record: None),
             recorded=lambda: {} if store.was_clean else outbox.numbers(),
         )  # fmt: skip
+        self.station.resume(recovered.left)
 
     def part(self, *, judge: bool) -> None:
         """A part comes; it is judged, or still on its way."""
@@ -79,6 +96,15 @@ class Gateway:
         self.station.step(NEVER)
         while judge and self.pipeline.step(0):
             pass
+
+    def end(self) -> None:
+        """The line stops in order."""
+        stop = threading.Event()
+        stop.set()
+        self.station.run(stop)
+        while self.pipeline.step(0):
+            pass
+        self.commit()
 
     def commit(self) -> None:
         """What was judged goes on record."""
@@ -97,16 +123,21 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return Model.load(small_bundles.write_window_bundle(tmp_path_factory.mktemp("bundle")))
 
 
-EVENTS = st.lists(st.sampled_from(["part", "open part", "lost part", "commit", "kill", "power cut"]), max_size=25)
+KILLS = ("kill", "power cut", "before the part", "after the part")
+EVENTS = st.lists(st.sampled_from(["part", "open part", "lost part", "commit", *KILLS]), max_size=25)
 
 
 @run_settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(events=["lost part", "part", "kill"])
+@example(events=["after the part"])
+@example(events=["before the part", "after the part", "lost part"])
+@example(events=["lost part", "after the part", "after the part", "kill", "part"])
 @given(events=EVENTS)
 def test_a_counted_part_has_its_verdict_once(model: Model, events: list[str]) -> None:
     """
     Whatever a source that counts its parts goes through, parts that never come, kills and power cuts at any moment:
-    each number up to the last one stands on record, once.
+    each number up to the last one stands on record once, each trigger once, and a part that was there has no second
+    verdict without its number.
     """
     with tempfile.TemporaryDirectory() as name:
         clock, source, boots = FixedClock(), Counting(), 1
@@ -114,7 +145,12 @@ def test_a_counted_part_has_its_verdict_once(model: Model, events: list[str]) ->
         gateway.part(judge=True)
         gateway.commit()
         for event in [*events, "part", "commit"]:
-            if event in ("kill", "power cut"):
+            if event in KILLS:
+                source.kills = event
+                if event.endswith("the part"):
+                    with pytest.raises(Killed):
+                        gateway.part(judge=False)
+                source.kills = ""
                 gateway.life.die()
                 boots += event == "power cut"
                 gateway = Gateway(Path(name), clock, f"boot-{boots}", source, model)
@@ -124,14 +160,89 @@ def test_a_counted_part_has_its_verdict_once(model: Model, events: list[str]) ->
                 source.number += 1
             else:
                 gateway.part(judge=event == "part")
-        while gateway.pipeline.step(0):
-            pass
-        gateway.commit()
-        recorded = Counter(row.part for row in gateway.life.outbox.recent_verdicts(1000))
+        gateway.end()
+        rows, open_slots = gateway.life.outbox.recent_verdicts(1000), gateway.life.intake.open_slots
         gateway.life.intake.close()
         gateway.life.store.close()
 
-    assert recorded == {str(number): 1 for number in range(1, source.number + 1)}
+    assert Counter(row.part for row in rows if row.part) == {str(n): 1 for n in range(1, source.number + 1)}
+    assert (len({row.trigger for row in rows}), open_slots) == (len(rows), 0)
+    assert len([row for row in rows if not row.part]) <= events.count("before the part")
+
+
+def live(folder: Path, moment: str, parts: int = 5) -> subprocess.Popen[bytes]:
+    """A process of a line that counts its parts."""
+    child = Path(__file__).with_name("counting_child.py")
+    command = [sys.executable, str(child), str(folder), moment, str(parts)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.stdout.close()
+    return process
+
+
+def check_counted(folder: Path, before_the_part: int = 0) -> None:
+    """Each number the source gave or left out stands on record once, and so does each trigger.
+
+    So many triggers at most are without one: a kill came before they had their part.
+    """
+    with read_only(folder / "lineside.db") as connection:
+        rows = fetch(connection, "SELECT trigger, part FROM verdicts")
+    clock = Clock()
+    ring = Intake.open(folder / "intake.ring", boot=clock.time().boot)
+    taken, open_slots = ring.recover().next_n - 1, ring.open_slots
+    ring.close()
+
+    numbers = Counter(part for _, part in rows)
+    assert numbers.pop("", 0) <= before_the_part
+    assert numbers == {str(n): 1 for n in range(1, int((folder / "number").read_text()) + 1)}
+    assert sorted(trigger for trigger, _ in rows) == list(range(1, taken + 1))
+    assert open_slots == 0
+
+
+def test_no_moment_of_a_kill_gives_a_part_two_verdicts(tmp_path: Path) -> None:
+    """Killed between a part's grab and its number's note, or among those lost before it: one verdict each."""
+    small_bundles.write_window_bundle(tmp_path / "bundle")
+
+    for moment in ("noted", "grabbed", "grabbed", "hole taken", "hole noted"):
+        assert live(tmp_path, moment).wait(60) == -signal.SIGKILL
+    assert live(tmp_path, "in order").wait(60) == 0
+
+    check_counted(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_part_has_one_verdict_whenever_the_kill_comes(tmp_path: Path) -> None:
+    """Killed thirty times at a moment that nobody decides: each number once, each trigger once."""
+    chance = random.Random(3)  # noqa: S311 (a nemesis, no secret)
+    small_bundles.write_window_bundle(tmp_path / "bundle")
+
+    kills = 30
+    for _ in range(kills):
+        child = live(tmp_path, "at any moment", 10**9)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(chance.uniform(0.0, 0.3))
+        child.kill()
+        child.wait()
+    assert live(tmp_path, "in order").wait(60) == 0
+
+    check_counted(tmp_path, kills)
+
+
+def test_what_passes_after_a_stop_in_order_is_no_part_of_ours(tmp_path: Path) -> None:
+    """Nor is it when the first part after it meets a kill: the old number is forgotten with the stop."""
+    small_bundles.write_window_bundle(tmp_path / "bundle")
+    assert live(tmp_path, "in order").wait(60) == 0
+    before = int((tmp_path / "number").read_text())
+    (tmp_path / "number").write_text("00009999")
+
+    assert live(tmp_path, "grabbed", 1).wait(60) == -signal.SIGKILL
+    assert live(tmp_path, "in order").wait(60) == 0
+
+    with read_only(tmp_path / "lineside.db") as connection:
+        parts = [part for (part,) in fetch(connection, "SELECT part FROM verdicts ORDER BY trigger")]
+    assert [int(part) for part in parts if part and before < int(part) < 10_001] == []
+    assert parts.count("") == 1
 
 
 def test_a_hole_while_the_line_runs_is_the_sources(model: Model, tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ class Life:
         path = self.folder / "intake.ring"
         self.intake = Intake.open(path, boot=self.boot, epoch=self.store.epoch, after=after, slots=64)
 
-    def recover(self) -> Recovered:
-        """Put on record what the life before has left."""
-        return recover(self.store, self.outbox, self.intake, self.clock)
+    def recover(self, *running: str) -> Recovered:
+        """Put on record what the life before has left; `running` are the pipelines of this one."""
+        return recover(self.store, self.outbox, self.intake, self.clock, running)
 
     def judge(self, verdict: Verdict = Verdict.OK) -> Judgement:
         """Take a part and answer it."""
