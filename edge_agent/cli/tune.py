@@ -25,6 +25,7 @@ def command(bundle: Path | None, variant: str, seconds: float, config_file: Path
     The agent must not run: the line would disturb the measurement, and it the line.
     """
     from edge_agent.diagnostics import tune
+    from edge_agent.inference.tuning import NO_TIME
 
     shown: list[dict[str, Any]] = []
     with ExitStack() as undo:
@@ -47,6 +48,10 @@ def command(bundle: Path | None, variant: str, seconds: float, config_file: Path
         show_json(shown)
     else:
         show_rows(shown, "no pipeline is configured")
+        if any(NO_TIME in row["note"] for row in shown):
+            click.echo(f"\nwith more than --seconds {seconds:g} all of them would have been tried")
+        if bundle is None and shown:
+            click.echo("\nwhat is chosen is kept: the next start of the agent runs by it")
 
 
 def _store(settings: Config, undo: ExitStack) -> Any:

@@ -20,12 +20,15 @@ from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import AgentError
 from edge_agent.inference import selftest
-from edge_agent.inference.engine import RUNTIME
+from edge_agent.inference.engine import RUNTIME, list_providers
 from edge_agent.inference.hardware import CHOOSING_FLAGS, architecture, cpu_flags, cpu_quota, throttled_share
 from edge_agent.inference.model import Model
 from edge_agent.inference.trial import audit_variant
+from edge_agent.inference.tuning import Plan
 from edge_agent.inference.variants import FLOAT, VNNI
+from edge_protocol import bundle
 from edge_protocol.codes import ClockState
+from edge_protocol.errors import ManifestError
 
 LEAST_MB = 150
 """What the agent takes with two small models; a model's budget comes on top."""
@@ -57,16 +60,18 @@ class Remark:
     cure: str = ""
 
 
-def examine(config: Config, folders: Mapping[Path, str], optimised: Mapping[str, str]) -> Iterator[Remark]:
+def examine(
+    config: Config, folders: Mapping[Path, str], optimised: Mapping[str, str], plans: Mapping[str, Plan]
+) -> Iterator[Remark]:
     """Everything, one remark after the other. `folders` are those of the bundles that run, with configured variants.
 
-    `optimised` are the digests of what lies in the cache, as the database has them.
+    `optimised` are the digests of what lies in the cache, `plans` how bundles run here, as the database has them.
     """
-    yield from (look() for look in (_processor, _quota, _algebra, _libraries, _clock))
+    yield from (look() for look in (_processor, _quota, _algebra, _libraries, _providers, _clock))
     yield from (look(config) for look in _OF_CONFIG)
     yield _cache(config, optimised)
     for folder, variant in folders.items():
-        yield from _bundle(folder, variant)
+        yield from _bundle(folder, variant, plans)
 
 
 def _processor() -> Remark:
@@ -105,6 +110,17 @@ def _libraries() -> Remark:
     return Remark(
         "libraries", State.WELL, f"{RUNTIME}, OpenCV {cv2.__version__}, numpy {np.__version__}, Python {python}"
     )
+
+
+def _providers() -> Remark:
+    found = list_providers()
+    if not found:
+        return Remark("providers", State.WELL, "the CPU; no other is installed")
+    said = ", ".join(name.removesuffix("ExecutionProvider") for name, why_not in found.items() if not why_not)
+    if ill := [why_not for why_not in found.values() if why_not]:
+        cure = "see what its package asks for, or uninstall it: the CPU runs what names it"
+        return Remark("providers", State.CARE, "; ".join((f"the CPU{', ' * bool(said)}{said}", *ill)), cure)
+    return Remark("providers", State.WELL, f"the CPU, {said}")
 
 
 def _clock() -> Remark:
@@ -173,16 +189,18 @@ def _cache(config: Config, optimised: Mapping[str, str]) -> Remark:
 _OF_CONFIG: tuple[Callable[[Config], Remark], ...] = (_configuration, _memory, _disk, _identity)
 
 
-def _bundle(folder: Path, variant: str) -> Iterator[Remark]:
+def _bundle(folder: Path, variant: str, plans: Mapping[str, Plan]) -> Iterator[Remark]:
     """Whether what runs loads, reproduces its goldens, where it asks to run, and in integers where it says so."""
     try:
-        model = Model.load(folder, variant=variant or None)
+        _, digest = bundle.read(folder)
+        model = Model.load(folder, variant=variant or None, plan=plans.get(digest))
         differences = selftest.check(model, folder)
-    except AgentError as error:
+    except (AgentError, ManifestError) as error:
         yield Remark(f"bundle {folder.name[:12]}", State.ILL, str(error), error.hint)
         return
     name = f"bundle {model.manifest.name} {model.manifest.version}"
-    said = f"{model.variant} on {model.engine.provider}, {len(model.manifest.goldens)} goldens"
+    said = f"{model.variant} on {model.engine.provider}, {_how(model, plans.get(digest))}"
+    said += f", {len(model.manifest.goldens)} goldens"
     if differences:
         cure = "fetch the bundle again; with another OpenCV or onnxruntime, one that was made for it"
         yield Remark(name, State.ILL, f"{said}: {differences[0]}", cure)
@@ -197,7 +215,16 @@ def _bundle(folder: Path, variant: str) -> Iterator[Remark]:
             name, State.CARE, f"{model.engine.fallback}; the CPU runs it", "install it, or name another variant"
         )
     if model.variant != FLOAT and (warning := audit_variant(folder, model.manifest, model.variant).warning):
-        yield Remark(name, State.CARE, warning, "quantize it again with unsigned activations, or tune: edge-agent tune")
+        cure = "none where its accuracy needs them so, as its card says; else quantize it again, activations unsigned"
+        yield Remark(name, State.CARE, warning, cure)
+
+
+def _how(model: Model, plan: Plan | None) -> str:
+    threads = model.engine.options.threads
+    said = "1 thread" if threads == 1 else f"{threads} threads"
+    if plan is None or plan.variant != model.variant:
+        return f"{said}, not measured on this processor: edge-agent tune"
+    return f"{said} as measured here ({plan.p50_ms:.3g} ms)"
 
 
 def _available_mb() -> float:

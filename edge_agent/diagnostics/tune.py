@@ -41,11 +41,12 @@ def tune(folder: Path, *, variant: str, seconds: float, cache_folder: Path, stor
 
 def rows(name: str, found: Trial) -> list[Row]:
     """What was tried, the chosen plan marked."""
-    listed = []
+    listed: list[Row] = []
     for each in found.tried:
         is_chosen = each.plan.choice == found.plan.choice
         times = f"{each.share:.3f} ({each.low:.3f} to {each.high:.3f})" if not each.note else ""
-        audit = found.audits.get(each.plan.variant)
+        is_told = each.plan.variant in {row.variant for row in listed}
+        audit = None if is_told else found.audits.get(each.plan.variant)
         remarks = (
             f"chosen, {found.plan.p50_ms:.3g} ms" if is_chosen else "",
             each.note,

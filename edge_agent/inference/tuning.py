@@ -23,6 +23,7 @@ BLOCK_S = 0.03
 MOST_RUNS = 50
 FEWEST_BLOCKS, MOST_BLOCKS = 9, 25
 MOST_THREADS = 4
+NO_TIME = "no time left"
 _DRAWS = 400
 
 
@@ -92,7 +93,7 @@ def tune(plans: Sequence[Plan], load: Load, seconds: float, now: Callable[[], fl
     own_ms, problem = 0.0, None
     for plan in plans:
         if standing is not None and now() >= end_s:
-            tried.append(Tried(plan, note="no time left"))
+            tried.append(Tried(plan, note=NO_TIME))
             continue
         try:
             run = load(plan)

@@ -93,7 +93,7 @@ def test_an_overloaded_gateway_answers_every_part(
     recorded = gateway.verdicts()
     reasons = Counter(why for _, _, why in recorded)
     assert [n for n, _, _ in recorded] == list(range(1, gateway.triggers() + 1))
-    assert reasons[reason] > 100
+    assert reasons[reason] > 20
     assert {verdict for _, verdict, why in recorded if why == reason} == {"UNINSPECTED"}
 
 

@@ -1,12 +1,18 @@
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from edge_agent.clock import Clock
 from edge_agent.diagnostics import doctor
 from edge_agent.diagnostics.doctor import State, examine
 from edge_agent.inference import hardware
+from edge_agent.inference.cache import StorePlans
+from edge_agent.inference.engine import own_fingerprint
+from edge_agent.inference.tuning import Plan
+from edge_agent.store import Store
 from edge_protocol import bundle
 from edge_protocol.bundle import Variant
 from tests.edge_agent.cli.conftest import Say
@@ -142,6 +148,22 @@ def test_tune_keeps_a_plan_that_the_next_start_runs_by(ran: Gateway, say: Say) -
     assert (options.threads, int(options.arena)) == (rows[0]["threads"], rows[0]["arena"])
 
 
+def test_the_doctor_examines_what_the_agent_runs(tmp_path: Path, say: Say) -> None:
+    """A plan that was measured here says with how many threads; one of another processor says nothing."""
+    gateway = Gateway(tmp_path)
+    folder = next(tmp_path.rglob("small-window/fp32.onnx")).parent
+    _, digest = bundle.read(folder)
+    database = folder.parent.parent / "lineside.db"
+    with closing(Store.open(database, quota_bytes=2**26, clock=Clock())) as store:
+        StorePlans(store, "of another processor")[digest] = Plan("fp32", 3, p50_ms=9.0)
+    unmeasured = say(*ask(gateway)).out
+    with closing(Store.open(database, quota_bytes=2**26, clock=Clock())) as store:
+        StorePlans(store, own_fingerprint())[digest] = Plan("fp32", 2, p50_ms=1.5)
+
+    assert "1 thread, not measured on this processor" in unmeasured
+    assert "2 threads as measured here (1.5 ms)" in say(*ask(gateway)).out
+
+
 def test_tune_lets_a_running_agent_be(tmp_path: Path, say: Say) -> None:
     """Measuring beside the line would disturb both: cause, cure, exit 2."""
     gateway = Gateway(tmp_path, rate_hz=20)
@@ -168,7 +190,7 @@ def remarks(gateway: Gateway) -> Iterator[doctor.Remark]:
     from edge_agent import config
 
     settings = config.load(gateway.config)
-    return examine(settings, {}, {})
+    return examine(settings, {}, {}, {})
 
 
 def test_a_gateway_without_a_pipeline_is_ill(tmp_path: Path) -> None:
