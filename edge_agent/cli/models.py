@@ -90,7 +90,7 @@ def _runs_as(manifest: bundle.Manifest, folder: Path, plan: Any) -> str:
         return str(error)
     provider, fallback = settle_provider(manifest.variant(how.variant).provider)
     threads = f"{how.threads} thread{'s' if how.threads > 1 else ''}"
-    return f"{how.variant}, {threads}, {provider.removesuffix('ExecutionProvider')}{'; ' * bool(fallback)}{fallback}"
+    return f"{how.variant}, {threads}, {provider.replace('ExecutionProvider', '')}{'; ' * bool(fallback)}{fallback}"
 
 
 def _load_slot(folder: Path) -> tuple[bundle.Manifest, str]:

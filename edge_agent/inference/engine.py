@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy.typing as npt
@@ -35,6 +37,8 @@ RUNTIME = f"onnxruntime {VERSION}"
 WARM_UP_RUNS = 3
 
 _OPSET = re.compile(r"till opset (\d+)")
+
+_REGISTERING = Lock()
 
 # Warnings here are about optimised models being bound to a machine, which the key of the cache takes care of.
 ort.set_default_logger_severity(3)
@@ -131,7 +135,7 @@ class Engine:
         wanted, session = self.provider, None
         try:
             session = _session(model, self.options)
-            taken, whole = _taken(session, wanted)
+            taken, whole = _taken(session, providers.name_of(wanted))
             reason = f"it takes {taken} of {whole} nodes, the CPU the others" if taken < whole else ""
         except Exception as error:  # noqa: BLE001 (whatever a driver raises: the processor is always there)
             taken, reason = 0, f"it does not take the model: {_first_line(error)}"
@@ -177,10 +181,44 @@ def own_fingerprint() -> str:
 
 
 def settle_provider(wanted: str) -> tuple[str, str]:
-    """The provider that will be asked to run a model, and why that is not the one that was wanted."""
-    if wanted in ort.get_available_providers():
-        return wanted, ""
-    return CPU, providers.why_not(wanted)
+    """The provider that will be asked to run a model, and why that is not the one that was wanted.
+
+    The library of a plugin is loaded for it, and stays.
+    """
+    reason = _why_not(wanted)
+    return (CPU if reason else wanted), reason
+
+
+def list_providers() -> dict[str, str]:
+    """The providers beside the CPU that are installed here, each with why it cannot be used, empty where it can."""
+    built_in = [name for name in ort.get_available_providers() if name in providers.WHEELS]
+    plugged = [name for name in providers.PLUGINS if providers.installed(name)]
+    return {name: _why_not(name) for name in (*built_in, *plugged)}
+
+
+def _why_not(wanted: str) -> str:
+    plugin = providers.installed(wanted)
+    if plugin is None:
+        return "" if wanted in ort.get_available_providers() else providers.why_not(wanted)
+    try:
+        with _REGISTERING:
+            _register(providers.name_of(wanted), plugin.module)
+    except Exception as error:  # noqa: BLE001 (whatever a package or its library raises: the processor is always there)
+        return f"{wanted} is installed, but does not load: {_first_line(error)}"
+    if not _devices(wanted):
+        return f"{wanted} is installed, but finds no {providers.kind_of(wanted)} here that it can use"
+    return ""
+
+
+@lru_cache
+def _register(name: str, module: str) -> None:
+    """Bring a plugin's library into this process: once, and again only where it failed."""
+    ort.register_execution_provider_library(name, import_module(module).get_library_path())
+
+
+def _devices(provider: str) -> list[Any]:
+    name, kind = providers.name_of(provider), providers.kind_of(provider)
+    return [each for each in ort.get_ep_devices() if (each.ep_name, each.device.type.name) == (name, kind)]
 
 
 @lru_cache
@@ -238,8 +276,13 @@ def _session(
         options.add_free_dimension_override_by_name(name, side)
     if save_as is not None:
         options.optimized_model_filepath = str(save_as)
-    return ort.InferenceSession(model, options, providers=list(dict.fromkeys((how.provider, CPU))))
+    # Left to itself, ONNX Runtime prints that a provider failed and goes on with the CPU, even in the midst of a run.
+    plugin, never = providers.installed(how.provider), {"enable_fallback": 0}
+    if plugin is None:
+        return ort.InferenceSession(model, options, providers=list(dict.fromkeys((how.provider, CPU))), **never)
+    options.add_provider_for_devices(_devices(how.provider)[:1], plugin.settings(how.threads))
+    return ort.InferenceSession(model, options, **never)
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -19,7 +19,10 @@ from tests.edge_agent.cli.conftest import Say
 from tests.edge_agent.inference import small_bundles
 from tests.gateways import Gateway, until
 
-PARTS = ("processor", "quota", "algebra", "libraries", "clock", "configuration", "memory", "disk", "identity", "cache")
+PARTS = (
+    *("processor", "quota", "algebra", "libraries", "providers", "clock"),
+    *("configuration", "memory", "disk", "identity", "cache"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +91,7 @@ def test_a_provider_that_is_not_there_is_told(tmp_path: Path, say: Say) -> None:
     said = say(*ask(gateway))
 
     assert "fp32 on CPUExecutionProvider" in said.out
-    assert "OpenVINOExecutionProvider is not installed: it comes with onnxruntime-openvino" in said.out
+    assert "OpenVINOExecutionProvider is not installed: pip install 'lineside[openvino]'" in said.out
     with gateway.inside() as agent:
         (fault,) = agent._faults.active()
     assert fault.startswith("pipeline engine: provider-fallback OpenVINOExecutionProvider is not installed")

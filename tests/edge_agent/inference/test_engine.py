@@ -102,9 +102,7 @@ def test_a_provider_that_is_not_there_leaves_the_processor_and_a_sentence() -> N
     engine = Engine(MODEL, provider="OpenVINOExecutionProvider")
 
     assert engine.provider == CPU
-    assert engine.fallback == (
-        "OpenVINOExecutionProvider is not installed: it comes with onnxruntime-openvino, in place of onnxruntime"
-    )
+    assert engine.fallback == "OpenVINOExecutionProvider is not installed: pip install 'lineside[openvino]'"
     assert np.array_equal(engine.run(TENSOR)["score"], Engine(MODEL).run(TENSOR)["score"])
 
 
