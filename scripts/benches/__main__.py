@@ -1,17 +1,19 @@
 """`scripts/bench NAME [--json FILE]`: measures one folder in here, prints its figures and writes them down.
 
 Such a package has `FIGURES` (key → what it says, with its goal) and `measure() -> dict[str, float]`, and may print its
-progress. A key that is not documented there is an error, so is one that was not measured.
+progress. A key that is not documented there is an error, so is one that was not measured. `OBSTACLES`, if it is there,
+says by key what stands in the way of a goal that is missed.
 """
 
 import argparse
 import importlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from scripts.benches import machine
+from edge_agent.inference.hardware import cpu_flags
+from scripts.benches import goals, machine
 from scripts.benches.failure import BenchError
 
 FOLDER = Path(__file__).parent
@@ -22,10 +24,17 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/__init__.py"))
 
 
-def table(figures: Mapping[str, float], meaning: Mapping[str, str]) -> str:
-    """One line for each figure: key, number, what it says."""
-    width = max(map(len, figures))
-    return "\n".join(f"{key:{width}}  {value:>12.4g}  {meaning[key]}" for key, value in figures.items())
+def table(
+    figures: Mapping[str, float], meaning: Mapping[str, str], obstacles: Mapping[str, str], flags: Collection[str]
+) -> str:
+    """One line for each figure: key, number, what it says, whether its goal is met; and what is in the way if not."""
+    width, lines = max(map(len, figures)), []
+    for key, value in figures.items():
+        word = goals.word(value, meaning[key], flags)
+        lines.append(f"{key:{width}}  {value:>12.4g}  {meaning[key]}{f': {word}' if word else ''}")
+        if word not in ("", "met") and key in obstacles:
+            lines.append(f"{'':{width + 16}}in the way: {obstacles[key]}")
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     if figures.keys() != bench.FIGURES.keys():
         print(f"{asked.name}: FIGURES and what was measured differ: {sorted(figures.keys() ^ bench.FIGURES.keys())}")
         return 2
-    print(table(figures, bench.FIGURES))
+    print(table(figures, bench.FIGURES, getattr(bench, "OBSTACLES", {}), cpu_flags()))
     if asked.json is not None:
         asked.json.write_text(json.dumps({"bench": asked.name, "machine": here, "figures": figures}, indent=2) + "\n")
     return 0

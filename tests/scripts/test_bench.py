@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from scripts.benches import __main__ as bench
-from scripts.benches import machine
+from scripts.benches import goals, inference, machine
 
 
 @pytest.fixture
@@ -32,6 +32,44 @@ def test_figures_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureF
     assert written.keys() == {"bench", "machine", "figures"}
     assert (written["bench"], written["figures"]) == ("planted", {"parts_per_s": 21.5})
     assert "parts_per_s          21.5  parts a second (goal: 20)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "meaning", "word"),
+    [
+        (0.93, "ratio (≥ 0.90)", "met"),
+        (2.0, "ratio (≥ 3)", "MISSED by 1, 33%"),
+        (154.0, "MB (< 150)", "MISSED by 4, 3%"),
+        (150.0, "MB (< 150)", "MISSED by 0, 0%"),
+        (1.0, "frames (≤ 1)", "met"),
+        (2.0, "triggers lost (0)", "MISSED by 2"),
+        (200.0, "scratches, of 200 (200)", "met"),
+        (1.5, "speed (VNNI: ≥ 3)", "not to be told here: the goal is for VNNI"),
+        (0.34, "share (stated)", ""),
+        (0.42, "ms (< 1; stated)", ""),
+        (7.0, "kB (0 within noise)", ""),
+    ],
+)
+def test_a_goal_that_is_missed_is_said(value: float, meaning: str, word: str) -> None:
+    """By how much, beside the figure; what is only stated gets no word, nor does another processor's goal."""
+    assert goals.word(value, meaning) == word
+
+
+def test_a_goal_of_a_kind_of_processor_counts_there() -> None:
+    """With VNNI the goal for VNNI is one."""
+    assert goals.word(1.5, "speed (VNNI: ≥ 3)", {"avx_vnni"}) == "MISSED by 1.5, 50%"
+
+
+def test_every_obstacle_is_of_a_figure(planted: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """What stands in the way is printed under what is missed, and only there; no word is of a key that is gone."""
+    planted.FIGURES = {"slow": "ratio (≥ 30)", "fast": "ratio (≥ 3)"}
+    planted.OBSTACLES = dict.fromkeys(planted.FIGURES, "the model's own time")
+    planted.measure = lambda: {"slow": 20.0, "fast": 20.0}
+
+    bench.main(["planted"])
+
+    assert capsys.readouterr().out.count("in the way: the model's own time") == 1
+    assert inference.OBSTACLES.keys() <= inference.FIGURES.keys()
 
 
 def test_a_figure_without_a_meaning_is_refused(planted: ModuleType, tmp_path: Path) -> None:
