@@ -33,25 +33,47 @@ def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     return frozenset()
 
 
-def cpu_quota(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
-    """How many processors this process may keep busy: the scheduler's set, limited by the cgroup's quota."""
+def cpu_quota(cgroup: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """How many processors this process may keep busy: the scheduler's set, limited by every quota above it."""
     available = float(len(os.sched_getaffinity(0)))
+    return min([available, *filter(None, map(_quota, _groups(cgroup, own)))])
+
+
+def _groups(cgroup: Path, own: Path) -> list[Path]:
+    """Our control group and those it lies in: a service's quota stands in its own, a container's in what looks like /.
+
+    Of both versions; under version 1 the controller of processors has a folder of its own.
+    """
+    found = [cgroup, cgroup / "cpu"]
+    try:
+        lines = own.read_text(errors="replace").splitlines()
+    except OSError:
+        return found
+    for _, controllers, folder in (line.split(":", 2) for line in lines if line.count(":") > 1):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        inside = Path(folder.lstrip("/"))
+        found += [cgroup / controllers / each for each in (inside, *inside.parents)]
+    return list(dict.fromkeys(found))
+
+
+def _quota(group: Path) -> float | None:
     for read in (_quota_v2, _quota_v1):
         try:
-            return min(available, read(cgroup))
+            return read(group)
         except (OSError, ValueError, ZeroDivisionError):
             continue
-    return available
+    return None
 
 
-def _quota_v2(cgroup: Path) -> float:
-    quota, period = (cgroup / "cpu.max").read_text().split()
+def _quota_v2(group: Path) -> float:
+    quota, period = (group / "cpu.max").read_text().split()
     return int(quota) / int(period)
 
 
-def _quota_v1(cgroup: Path) -> float:
-    quota = int((cgroup / "cpu/cpu.cfs_quota_us").read_text())
-    period = int((cgroup / "cpu/cpu.cfs_period_us").read_text())
+def _quota_v1(group: Path) -> float:
+    quota = int((group / "cpu.cfs_quota_us").read_text())
+    period = int((group / "cpu.cfs_period_us").read_text())
     return quota / period if quota > 0 else float("inf")
 
 
@@ -67,13 +89,15 @@ def settle_arithmetic(environment: MutableMapping[str, str] = os.environ) -> boo
     return True
 
 
-def throttled_share(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
-    """In what share of the scheduler's periods the quota has stopped this process; 0 where there is none."""
-    for name in ("cpu.stat", "cpu/cpu.stat"):
-        try:
-            pairs = (line.split() for line in (cgroup / name).read_text().splitlines())
-            counts = {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
-            return counts["nr_throttled"] / counts["nr_periods"]
-        except (OSError, ValueError, KeyError, ZeroDivisionError):
-            continue
-    return 0.0
+def throttled_share(cgroup: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """In what share of the scheduler's periods a quota has stopped this process; 0 where there is none."""
+    return max(map(_throttled, _groups(cgroup, own)))
+
+
+def _throttled(group: Path) -> float:
+    try:
+        pairs = (line.split() for line in (group / "cpu.stat").read_text().splitlines())
+        counts = {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
+        return counts["nr_throttled"] / counts["nr_periods"]
+    except (OSError, ValueError, KeyError, ZeroDivisionError):
+        return 0.0

@@ -43,6 +43,37 @@ def test_the_quota_of_the_cgroup_limits(tmp_path: Path, files: dict[str, str], q
     assert cpu_quota(tmp_path) == quota
 
 
+@pytest.mark.parametrize(
+    ("own", "files", "quota"),
+    [
+        ("0::/system.slice/edge-agent.service\n", {"system.slice/edge-agent.service/cpu.max": "60000 100000\n"}, 0.6),
+        (
+            "0::/plant.slice/agent.service\n",
+            {"plant.slice/cpu.max": "40000 100000\n", "plant.slice/agent.service/cpu.max": "max 100000\n"},
+            0.4,
+        ),
+        (
+            "4:memory:/x\n3:cpu,cpuacct:/agent\n",
+            {"cpu,cpuacct/agent/cpu.cfs_quota_us": "30000\n", "cpu,cpuacct/agent/cpu.cfs_period_us": "100000\n"},
+            0.3,
+        ),
+    ],
+)
+def test_a_service_has_the_quota_of_its_own_group(
+    tmp_path: Path, own: str, files: dict[str, str], quota: float
+) -> None:
+    """CPUQuota= of a unit, or of the slice around it, stands below the root of all groups."""
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).with_name("cpu.stat").write_text("nr_periods 100\nnr_throttled 25\n")
+    (tmp_path / "own").write_text(own)
+
+    assert cpu_quota(tmp_path, tmp_path / "own") == quota
+    assert hardware.throttled_share(tmp_path, tmp_path / "own") == 0.25
+    assert cpu_quota(tmp_path, tmp_path / "none") == len(os.sched_getaffinity(0))
+
+
 @pytest.mark.parametrize("content", ["max 100000\n", "", "1000000000 100000\n"])
 def test_no_quota_leaves_what_the_scheduler_gives(tmp_path: Path, content: str) -> None:
     """Without a limit, or with one above the machine, the scheduler's set counts."""
