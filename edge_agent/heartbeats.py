@@ -84,8 +84,10 @@ class Heartbeats:
                 self._parts.faults.tell("heartbeats", "failed", active=False)
 
     def unready(self) -> list[str]:
-        """Pipelines whose engine is quarantined, and why."""
-        return [f"{name} is quarantined: {each.problem}" for name, each in self._each.items() if each.problem]
+        """Pipelines whose engine is quarantined, and why; and those that have not passed in this run of the agent."""
+        quarantined = [f"{name} is quarantined: {each.problem}" for name, each in self._each.items() if each.problem]
+        awaited = [f"{name} is being asked its goldens" for name, each in self._each.items() if each.is_awaited]
+        return [*quarantined, *awaited]
 
 
 def _around(config: Config, name: str, parts: Parts, environment: str) -> Around:

@@ -77,6 +77,7 @@ class Heartbeat:
         self._due_us = 0
         self._question: _Question | None = None
         self._is_proved = False
+        self._awaited: Model | None = None
         self._problem = ""
         self._mismatches: Counter[str] = Counter()
 
@@ -85,12 +86,20 @@ class Heartbeat:
         """Why the engine is quarantined; empty when it is not."""
         return self._problem
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the model that this process began with has not answered all of its goldens yet."""
+        return self._awaited is not None and self._awaited.engine is self._pipeline.model.engine
+
     def begin(self, now_us: int, *, is_known: bool) -> None:
         """Before the line runs: a model that has not passed with these libraries is checked now, else soon."""
         model = self._model = self._pipeline.model
         self._due_us = now_us + FIRST_US
         folder = self._around.folder(model)
-        if is_known or folder is None or not model.manifest.goldens:
+        if folder is None or not model.manifest.goldens:
+            return
+        if is_known:
+            self._awaited = model
             return
         differences = selftest.check(model, folder)
         if differences:
@@ -161,7 +170,7 @@ class Heartbeat:
             self._prove(model, now_us)
 
     def _prove(self, model: Model, now_us: int) -> None:
-        self._is_proved, self._due_us = True, now_us + self._every_us
+        self._is_proved, self._awaited, self._due_us = True, None, now_us + self._every_us
         self._around.passed(model)
         for reason in (DIFFERS, STUCK):
             self._around.tell(reason, False, "")

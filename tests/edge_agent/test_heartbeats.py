@@ -136,6 +136,20 @@ def test_goldens_are_checked_before_the_line_where_libraries_have_changed(
     assert "opencv 4.0.0" in checked(gateway)[0]["environment"]
 
 
+def test_a_start_is_ready_when_the_goldens_have_passed(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a first start before the line runs; where they have passed before, the line runs and neighbours wait."""
+    with gateway.inside() as agent:
+        first = agent._heartbeats.unready()
+    monkeypatch.setattr(heartbeat, "FIRST_US", 2**62)
+    with gateway.inside() as agent:
+        awaited = agent._heartbeats.unready()
+    monkeypatch.setattr(heartbeat, "FIRST_US", 0)
+    with gateway.inside() as agent:
+        until("the goldens", lambda: not agent._heartbeats.unready())
+
+    assert (first, awaited) == ([], ["engine is being asked its goldens"])
+
+
 def test_a_start_under_libraries_that_judge_otherwise_judges_no_part(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

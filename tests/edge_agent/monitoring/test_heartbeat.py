@@ -265,6 +265,18 @@ def test_a_golden_that_the_disk_has_lost_quarantines_nothing(line: Line, damage:
     assert line.judge()[0] is Verdict.OK
 
 
+def test_a_model_that_has_passed_before_is_ready_when_it_has_again(line: Line) -> None:
+    """It judges from the start, and is awaited until this very engine has answered all of its goldens."""
+    assert line.heartbeat.is_awaited
+    assert line.judge()[0] is Verdict.OK
+
+    line.beat(FIRST_US)
+
+    assert not line.heartbeat.is_awaited
+    line.heartbeat.begin(line.clock.mono_us(), is_known=False)
+    assert not line.heartbeat.is_awaited
+
+
 def test_a_model_that_has_not_passed_here_is_checked_before_the_line_runs(line: Line) -> None:
     """At a start under other libraries the first part comes after the goldens, and a wrong engine judges none."""
     line.heartbeat.begin(line.clock.mono_us(), is_known=False)
