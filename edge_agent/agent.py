@@ -100,7 +100,8 @@ class Agent:
             parts = Parts(self._pipelines, self._store, self._faults, self._clock, self._begin, self._updates)
             self._heartbeats = Heartbeats(config, parts)
             unready, faults = self._heartbeats.unready, self._faults.active
-            known = Known(self._pipelines, self._metrics, self._clock, self._dead, unready, faults, self._status)
+            guard = assembly.question_guards(config)
+            known = Known(self._pipelines, self._metrics, self._clock, self._dead, unready, faults, self._status, guard)
             self._neighbours = Neighbours(known)
             self._server = around.server
             undo.callback(self._server.close)

@@ -165,8 +165,8 @@ def make_exhibits(
     return Exhibits(config.data_dir / FOLDER, budget_bytes=budget_bytes, model=model, record=record, clock=clock)
 
 
-def make_guard(table: settings.Pipeline, model: Model) -> GuardCheck:
-    """A guard of its own for a model of a pipeline.
+def make_guard(table: settings.Pipeline, model: Model, *, follows: bool = True) -> GuardCheck:
+    """A guard of its own for a model of a pipeline; with `follows` it remembers what came before an input.
 
     Raises:
         ConfigError: the picture that it shall compare with cannot be read.
@@ -174,7 +174,13 @@ def make_guard(table: settings.Pipeline, model: Model) -> GuardCheck:
     contract = model.manifest.input
     vibration = contract.vibration if isinstance(contract, WindowInput) else None
     axes = 1 + len(vibration.axes) if vibration is not None else 1
-    return Guard(table.guard, KINDS[type(contract)], model.reference, axes=axes).check
+    return Guard(table.guard, KINDS[type(contract)], model.reference, axes=axes, follows=follows).check
+
+
+def question_guards(config: Config) -> Callable[[str, Model], GuardCheck]:
+    """What makes guards for the questions of neighbours: the limits of the pipeline, and no memory."""
+    tables = {table.name: table for table in config.pipelines}
+    return lambda pipeline, model: make_guard(tables[pipeline], model, follows=False)
 
 
 def make_sources(config: Config) -> dict[str, dict[str, Source]]:

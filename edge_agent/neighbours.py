@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.clock import Clock
+from edge_agent.inference.lane import Guard
 from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
@@ -17,7 +18,8 @@ from edge_agent.serving.site import Answers, Site
 class Parts:
     """What neighbours are told of the running agent. `dead`, `unready` and `faults` give reasons, empty: all is well.
 
-    `unready` are those of the models: an engine that is not yet, or no longer, what the trainer made.
+    `unready` are those of the models: an engine that is not yet, or no longer, what the trainer made. `guard` makes
+    one for the questions to a pipeline's model.
     """
 
     pipelines: Mapping[str, Pipeline]
@@ -27,6 +29,7 @@ class Parts:
     unready: Callable[[], Sequence[str]]
     faults: Callable[[], Sequence[str]]
     status: Callable[[], Any]
+    guard: Callable[[str, Model], Guard]
 
 
 class Neighbours:
@@ -40,7 +43,7 @@ class Neighbours:
         """All that may be asked."""
         parts = self._parts
         parts.metrics.running(self._running)
-        models = Models(self._running, self._doubts, parts.metrics.count_question)
+        models = Models(self._running, self._doubts, parts.metrics.count_question, guard=parts.guard)
         answers = Answers(
             metrics=parts.metrics.render,
             live=parts.dead,

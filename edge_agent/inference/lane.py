@@ -52,19 +52,19 @@ class Lane:
         self.free: queue.SimpleQueue[Array] = queue.SimpleQueue()
         for _ in range(BUFFERS):
             self.free.put(model.new_tensor())
-        self._sampler = Sampler() if isinstance(model.manifest.input, ImageInput) else None
+        self._sampler = make_sampler(model)
 
     def decode(self, sample: Sample) -> Prepared:
         """The values of a sample."""
         found = _safely(lambda: Prepared(self.model.decode(sample)))
-        if found.reason is Reason.NOT_FINITE and self._channel(sample).missing:
+        if found.reason is Reason.NOT_FINITE and _channel(self.model, sample).missing:
             # The source has said what the values that are no numbers are: it knows that they never came.
             return replace(found, reason=Reason.GAP)
         return found
 
     def look(self, sample: Sample, array: Array) -> Prepared:
         """What is watched of the values, and whether they are to be trusted."""
-        return _safely(lambda: self._look(sample, array))
+        return _safely(lambda: inspect(self.model, self._sampler, self.guard, sample, array))
 
     def fill(self, array: Array, tensor: Array) -> Prepared:
         """Write the values into a tensor."""
@@ -74,21 +74,33 @@ class Lane:
 
         return _safely(write)
 
-    def _look(self, sample: Sample, array: Array) -> Prepared:
-        values, luma = array, None
-        if self._sampler is not None:
-            values, luma = self._sampler.take(array)
-            signals = self._sampler.signals()
-        else:
-            signals = self.model.signals(array)
-        channel = self._channel(sample)
-        look = Look(values, luma, signals, channel.mono_us, channel.taken_us, channel.missing, sample.replayed)
-        reason = self.guard(look)
-        return Prepared(array, signals, reason, "" if reason is Reason.NONE else _why(reason, signals))
 
-    def _channel(self, sample: Sample) -> Channel:
-        channels = sample.channels
-        return channels.get(self.model.preprocessor.channel) or next(iter(channels.values()))
+def inspect(model: Model, sampler: Sampler | None, guard: Guard, sample: Sample, array: Array) -> Prepared:
+    """What is watched of the decoded values of a sample, and what the guard says; pictures need the `sampler`.
+
+    Raises:
+        InferenceError: nothing can be watched of them.
+    """
+    values, luma = array, None
+    if sampler is not None:
+        values, luma = sampler.take(array)
+        signals = sampler.signals()
+    else:
+        signals = model.signals(array)
+    channel = _channel(model, sample)
+    look = Look(values, luma, signals, channel.mono_us, channel.taken_us, channel.missing, sample.replayed)
+    reason = guard(look)
+    return Prepared(array, signals, reason, "" if reason is Reason.NONE else _why(reason, signals))
+
+
+def make_sampler(model: Model) -> Sampler | None:
+    """What `inspect` needs for a model of pictures; None for the others."""
+    return Sampler() if isinstance(model.manifest.input, ImageInput) else None
+
+
+def _channel(model: Model, sample: Sample) -> Channel:
+    channels = sample.channels
+    return channels.get(model.preprocessor.channel) or next(iter(channels.values()))
 
 
 def _why(reason: Reason, signals: Mapping[str, float]) -> str:

@@ -230,7 +230,15 @@ class Model:
         """
         array = self.decode(sample)
         found = self.signals(array)
-        return self.predict(self._tensor, self.write(array, self._tensor)), found
+        return self.predict_values(array), found
+
+    def predict_values(self, array: Array) -> Prediction:
+        """What the model says of decoded values, in one thread.
+
+        Raises:
+            InferenceError: with the reason why they cannot be judged.
+        """
+        return self.predict(self._tensor, self.write(array, self._tensor))
 
     def verdict(self, prediction: Prediction) -> tuple[Verdict, Reason]:
         """The verdict of a prediction by itself, at this model's operating point."""

@@ -8,15 +8,17 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import monotonic_ns
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from edge_agent.errors import InferenceError
+from edge_agent.inference.lane import Guard, inspect, make_sampler
 from edge_agent.inference.model import Model
 from edge_agent.inference.picture import read_header
+from edge_agent.inference.signals import Sampler
 from edge_agent.sample import Channel, Sample
 from edge_agent.serving import oip
 from edge_agent.serving.answer import told
@@ -43,6 +45,8 @@ class _Means:
 
     signature: oip.Signature
     twin: Model | None = None
+    sampler: Sampler | None = None
+    guards: dict[str, Guard] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,10 @@ class _Desk:
 
 
 class Models:
-    """Answers about and by the models. `running` gives them by pipeline, `doubts` why one must not be trusted."""
+    """Answers about and by the models. `running` gives them by pipeline, `doubts` why one must not be trusted.
+
+    `guard` makes what says whether an input can be trusted: for a pipeline and its model, without a memory.
+    """
 
     def __init__(
         self,
@@ -64,11 +71,13 @@ class Models:
         doubts: Callable[[str], Sequence[str]] = lambda _pipeline: (),
         asked: Ask = lambda _pipeline, _kind, _seconds: None,
         turnstile: Turnstile | None = None,
+        guard: Callable[[str, Model], Guard] = lambda _pipeline, _model: lambda _look: Reason.NONE,
     ) -> None:
         self._running = running
         self._doubts = doubts
         self._asked = asked
         self._turnstile = turnstile or Turnstile()
+        self._guard = guard
         self._means: WeakKeyDictionary[Model, _Means] = WeakKeyDictionary()
         self._tallies: dict[str, Tally] = {}
         self._lock = threading.Lock()
@@ -161,19 +170,28 @@ class Models:
         return self._timed(desk, "infer", answer)
 
     def verdict(self, name: str, version: str | None, _head: Head, body: memoryview) -> Reply:
-        """The verdict on encoded bytes: a picture, or a window or an array as .npy. Without the source's guard."""
+        """The verdict on encoded bytes: a picture, or a window or an array as .npy. What the guard refuses has none."""
         desk = self._trusted(name, version)
 
         def answer(lap: Lap) -> Reply:
             with self._turnstile.turn():
                 lap.mark("queue")
-                twin = desk.means.twin = desk.means.twin or desk.model.twin()
-                twin.operating_point = desk.model.operating_point
-                reply = _judge(twin, bytes(body))
+                reply = self._judge(desk, bytes(body))
                 lap.mark("compute_infer")
             return as_json({"model": name, "version": desk.model.manifest.version, **reply})
 
         return self._timed(desk, "verdict", answer)
+
+    def _judge(self, desk: _Desk, data: bytes) -> dict[str, Any]:
+        """In its turn: what is made to answer with belongs to one question at a time."""
+        _check_size(desk.model.manifest.input, data)
+        means = desk.means
+        if means.twin is None:
+            means.twin, means.sampler = desk.model.twin(), make_sampler(desk.model)
+        if desk.pipeline not in means.guards:
+            means.guards[desk.pipeline] = self._guard(desk.pipeline, desk.model)
+        means.twin.operating_point = desk.model.operating_point
+        return _judge(means.twin, means.sampler, means.guards[desk.pipeline], data)
 
     def _timed(self, desk: _Desk, kind: str, answer: Callable[[Lap], Reply]) -> Reply:
         lap, ok = Lap(), False
@@ -245,21 +263,24 @@ def _check_size(contract: InputContract, data: bytes) -> None:
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, "send it smaller, or through a push source")
 
 
-def _judge(twin: Model, data: bytes) -> dict[str, Any]:
-    _check_size(twin.manifest.input, data)
+def _judge(twin: Model, sampler: Sampler | None, guard: Guard, data: bytes) -> dict[str, Any]:
     sample = Sample({twin.preprocessor.channel: Channel(data, monotonic_ns() // 1000)})
     try:
         twin.forget()  # A question stands for itself: no state of the one before.
-        prediction, signals = twin.judge(sample)
+        array = twin.decode(sample)
+        seen = inspect(twin, sampler, guard, sample, array)
+        if seen.reason is not Reason.NONE:
+            return _refused(seen.reason, seen.detail, "")
+        prediction = twin.predict_values(array)
     except InferenceError as error:
-        return {
-            "verdict": Verdict.UNINSPECTED.name,
-            "reason": error.reason.name,
-            "detail": str(error),
-            "hint": error.hint,
-        }
+        return _refused(error.reason, str(error), error.hint)
     verdict, reason = twin.verdict(prediction)
-    return {"verdict": verdict.name, "reason": (reason or Reason.NONE).name, **told(prediction), "signals": signals}
+    found = {"verdict": verdict.name, "reason": (reason or Reason.NONE).name}
+    return {**found, **told(prediction), "signals": seen.signals}
+
+
+def _refused(reason: Reason, detail: str, hint: str) -> dict[str, Any]:
+    return {"verdict": Verdict.UNINSPECTED.name, "reason": reason.name, "detail": detail, "hint": hint}
 
 
 def _tensors(tensors: Mapping[str, oip.Tensor]) -> list[dict[str, Any]]:

@@ -21,8 +21,18 @@ Check: TypeAlias = Callable[[Look], Reason]
 class Guard:
     """Asks each sense in turn. It remembers the inputs of one source for one pipeline, so it belongs to one thread."""
 
-    def __init__(self, settings: Settings, kind: Kind, reference: Reference | None = None, *, axes: int = 1) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        kind: Kind,
+        reference: Reference | None = None,
+        *,
+        axes: int = 1,
+        follows: bool = True,
+    ) -> None:
         """`kind` is the bundle's input, of a window with so many `axes`; `reference` is what good parts looked like.
+
+        `follows`: whether an input comes after the one before it; a neighbour's questions do not.
 
         Raises:
             ConfigError: the picture of `placed_like` cannot be read.
@@ -33,7 +43,8 @@ class Guard:
             "tensor": lambda: _trusted,
         }
         # Values of a process repeat themselves: that a tensor is the one before says nothing.
-        self._checks = (own[kind](), SequenceGuard(settings, repeats=kind != "tensor").check)
+        order = (SequenceGuard(settings, repeats=kind != "tensor").check,) if follows else ()
+        self._checks = (own[kind](), *order)
 
     def check(self, look: Look) -> Reason:
         """Why the input is not to be trusted, or NONE. Every sense sees every input, or it would count wrong."""

@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge_agent.errors import ConfigError
 from edge_agent.inference import selftest
 from edge_agent.serving.metrics import STAGES
-from tests.edge_agent.inference.small_bundles import SIDE, png
+from tests.edge_agent.inference.small_bundles import LENGTH, SIDE, npy, png
 from tests.edge_agent.updates.releases import good
 from tests.gateways import FOLDER_TOML, Gateway, until
 
-DARK = png(np.full((80, 80, 3), 10, np.uint8))
+DARK = png(np.full((80, 80, 3), 20, np.uint8))
 
 
 def ask(gateway: Gateway, path: str, body: bytes | None = None) -> tuple[int, Any]:
@@ -55,6 +55,52 @@ def test_a_question_is_not_a_part(gateway: Gateway) -> None:
     assert gateway.verdicts() == []
     assert gateway.journal() == []
     assert state["pipelines"][0]["triggers"] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "limit"),
+    [
+        (png(np.zeros((80, 80, 3), np.uint8)), "BLACK", "black_below"),
+        (png(np.full((80, 80, 3), 255, np.uint8)), "GLARE", "glare_above"),
+        (png(np.full((80, 80, 3), 128, np.uint8)), "BLUR", "blur_below"),
+        (b"\xff\xd8\xff no picture", "UNREADABLE", ""),
+    ],
+)
+def test_a_neighbours_input_is_guarded_as_the_lines(gateway: Gateway, content: bytes, reason: str, limit: str) -> None:
+    """What the pipeline's guard would refuse has its reason and its limit, no prediction, and leaves no fault."""
+    guard = "[pipelines.guard]\nblur_below = 0.001\n\n[[outputs]]"
+    gateway.toml = gateway.toml.replace("[[outputs]]", guard, 1)
+    gateway.write()
+
+    with gateway.inside() as agent:
+        status, told = ask(gateway, "/v2/models/surface/verdict", content)
+        faults = agent._faults.active()
+
+    assert (status, told["verdict"], told["reason"], faults) == (200, "UNINSPECTED", reason, [])
+    assert limit in told["detail"]
+    assert "score" not in told
+
+
+def test_questions_do_not_follow_each_other(gateway: Gateway) -> None:
+    """The same picture as often as a neighbour likes is neither frozen nor a duplicate, for it and for the line."""
+    with gateway.inside():
+        told = [ask(gateway, "/v2/models/surface/verdict", DARK)[1]["verdict"] for _ in range(8)]
+        (gateway.folder / "in/part.png").write_bytes(DARK)
+        until("the part's verdict", gateway.journal)
+
+    assert told == ["NG"] * 8
+    assert [line["reason"] for line in gateway.journal()] == ["SCORE_REJECT"]
+
+
+@pytest.mark.parametrize(("level", "reason"), [(0.0, "DEAD"), (np.nan, "NOT_FINITE")])
+def test_a_neighbours_window_is_guarded_too(tmp_path: Path, level: float, reason: str) -> None:
+    """A dead sensor's window, or one that is no numbers, has no prediction either."""
+    gateway = Gateway(tmp_path)
+
+    with gateway.inside():
+        told = ask(gateway, "/v2/models/engine/verdict", npy(np.full(LENGTH, level)))[1]
+
+    assert (told["verdict"], told["reason"]) == ("UNINSPECTED", reason)
 
 
 def test_the_line_judges_as_before_while_neighbours_ask(gateway: Gateway) -> None:
