@@ -63,3 +63,14 @@ def test_giving_up_the_worst_node_brings_the_outputs_nearer() -> None:
         errors = [error(quantizer.make(VNNI, [noise.node])) for noise in order]
 
     assert errors[0] == min(errors)
+
+
+def test_noise_is_weighed_by_the_values_that_would_stay_in_float() -> None:
+    """What a node moves are the values that go in and come out, and the order is by noise for each of them."""
+    with prepared(small_model(), "image", TENSORS) as quantizer:
+        found = rounding_noise.by_node(quantizer.prepared, quantizer.make(VNNI), "image", TENSORS[:3])
+
+    convolutions = [n.name for n in onnx.load_from_string(small_model()).graph.node if n.op_type == "Conv"]
+    moved = dict(zip(convolutions, (3 + 8, 8 + 8, 8 + 8), strict=True))
+    assert {noise.node: noise.values for noise in found} == {name: n * 16 * 16 for name, n in moved.items()}
+    assert [noise.share / noise.values for noise in found] == sorted((n.share / n.values for n in found), reverse=True)
