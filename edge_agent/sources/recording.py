@@ -115,9 +115,16 @@ def _read_cells(
 ) -> tuple[Values, Values]:
     cells: list[list[float]] = []
     times: list[float] = []
+    empty = 0
     for line, row in enumerate(rows, first_line):
         if not row:
+            empty += 1
             continue
+        if len(row) == 1 and empty:
+            # Of a single column an empty line is how a missing value is written; at the end it is the file's.
+            cells += [[float("nan")] * len(at)] * empty
+            times += [0.0] * empty
+        empty = 0
         try:
             cells.append([_number(row[n]) for n in at])
             times.append(_time(row[time_at]) if time_at is not None else 0.0)

@@ -100,6 +100,18 @@ def test_what_is_missing_is_a_gap_and_not_made_up(tmp_path: Path) -> None:
     assert second.detail == "2 samples are missing from 2026-01-01T00:00:03+00:00 on"
 
 
+def test_an_empty_line_of_a_single_column_is_a_missing_value(tmp_path: Path) -> None:
+    """It moves nothing that follows; at the end of a file, or between rows of a table, it says nothing."""
+    source = opened(tmp_path / "run.csv", "x\n1\n\n3\n4\n\n")
+    table = opened(tmp_path / "table.csv", "x,y\n1,2\n\n3,4\n\n")
+
+    first, second = grab(source, 2)
+
+    assert (values(first, "x"), values(second, "x")) == ([1, -1], [3, 4])
+    assert first.channels["x"].missing == 1
+    assert values(grab(table, 1)[0], "x") == [1, 3]
+
+
 def test_a_row_that_does_not_go_on_in_time_is_left_out_and_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
