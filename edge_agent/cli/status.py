@@ -75,6 +75,9 @@ def _show(found: dict[str, Any]) -> None:
     facts: dict[str, Any] = {
         key: found[key] for key in ("gateway", "agent_version", "clock", "updates", "waiting_for_hub") if key in found
     }
-    show_facts({**facts, "running": "yes" if found["running"] else "no", "faults": found["faults"] or "none"})
+    faults = found["faults"]
+    show_facts({**facts, "running": "yes" if found["running"] else "no", "faults": len(faults) or "none"})
+    for fault in faults:
+        click.echo(f"  {fault}")
     names = ("name", "model", "version", "variant", "triggers", "verdicts", "p50_ms", "p99_ms")
     show_rows([{key: row.get(key) for key in names if key in row} for row in found["pipelines"]], "no pipeline yet")

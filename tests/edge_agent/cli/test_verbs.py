@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.cli import status
 from edge_agent.cli.main import VERBS
 from tests.edge_agent.cli.conftest import Say
 from tests.gateways import Gateway, until
@@ -100,6 +101,19 @@ def test_status_of_a_running_agent(running: Gateway, say: Say) -> None:
     assert (pipeline["name"], pipeline["model"], pipeline["ready"]) == ("engine", "small-window", True)
     assert pipeline["triggers"] >= sum(pipeline["verdicts"].values()) > 0
     assert said.json["waiting_for_hub"]["verdicts"] > 0
+
+
+def test_each_fault_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, say: Say) -> None:
+    """Two faults are two lines under their number: an operator reads them apart."""
+    gateway = Gateway(tmp_path)
+    wrong = ["pipeline a: blur sharpness 0.1", "pipeline b: gap 3, 4"]
+    found = {"gateway": "press-1", "running": True, "faults": wrong, "pipelines": []}
+    monkeypatch.setattr(status, "ask", lambda _settings: found)
+
+    said = say("status", "--config", gateway.config)
+
+    assert said.code == 1
+    assert said.out.splitlines()[-4:-1] == ["faults   2", "  pipeline a: blur sharpness 0.1", "  pipeline b: gap 3, 4"]
 
 
 def test_status_of_a_stopped_agent(judged: Gateway, say: Say) -> None:
