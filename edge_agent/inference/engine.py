@@ -37,6 +37,8 @@ RUNTIME = f"onnxruntime {VERSION}"
 WARM_UP_RUNS = 3
 
 _OPSET = re.compile(r"till opset (\d+)")
+_MARKS = re.compile(r"^.*\[ONNXRuntimeError\] : \d+ : \w+ : ")
+"""What stands before the cause in ONNX Runtime's errors: more than once, and by place in its source, of a plugin's."""
 
 _REGISTERING = Lock()
 
@@ -285,4 +287,4 @@ def _session(
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return _MARKS.sub("", (str(error).strip() or type(error).__name__).splitlines()[0])[:300]

@@ -85,16 +85,16 @@ def test_a_provider_that_is_not_there_is_told(tmp_path: Path, say: Say) -> None:
     gateway = Gateway(tmp_path)
     folder = next(tmp_path.rglob("small-window/fp32.onnx")).parent
     manifest, _ = bundle.read(folder)
-    variant = Variant(name="fp32", file="fp32.onnx", provider="OpenVINOExecutionProvider")
+    variant = Variant(name="fp32", file="fp32.onnx", provider="CUDAExecutionProvider")
     (folder / bundle.MANIFEST).write_bytes(bundle.canonical(msgspec.structs.replace(manifest, variants=(variant,))))
 
     said = say(*ask(gateway))
 
     assert "fp32 on CPUExecutionProvider" in said.out
-    assert "OpenVINOExecutionProvider is not installed: pip install 'lineside[openvino]'" in said.out
+    assert "CUDAExecutionProvider is not installed: it comes with onnxruntime-gpu" in said.out
     with gateway.inside() as agent:
         (fault,) = agent._faults.active()
-    assert fault.startswith("pipeline engine: provider-fallback OpenVINOExecutionProvider is not installed")
+    assert fault.startswith("pipeline engine: provider-fallback CUDAExecutionProvider is not installed")
 
 
 def test_without_avx_numpy_must_be_told(monkeypatch: pytest.MonkeyPatch) -> None:

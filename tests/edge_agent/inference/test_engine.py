@@ -99,10 +99,12 @@ def test_sides_that_the_graph_leaves_open_are_those_of_the_options() -> None:
 
 def test_a_provider_that_is_not_there_leaves_the_processor_and_a_sentence() -> None:
     """The model runs on the CPU, and the engine says that it does and why: never silently."""
-    engine = Engine(MODEL, provider="OpenVINOExecutionProvider")
+    engine = Engine(MODEL, provider="CUDAExecutionProvider")
 
     assert engine.provider == CPU
-    assert engine.fallback == "OpenVINOExecutionProvider is not installed: pip install 'lineside[openvino]'"
+    assert engine.fallback == (
+        "CUDAExecutionProvider is not installed: it comes with onnxruntime-gpu, in place of onnxruntime"
+    )
     assert np.array_equal(engine.run(TENSOR)["score"], Engine(MODEL).run(TENSOR)["score"])
 
 
