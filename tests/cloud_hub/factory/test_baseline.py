@@ -262,3 +262,23 @@ def test_the_line_says_which_race_is_broken(machine: Model, tmp_path: Path) -> N
     (last,) = windows.find(tmp_path / WINDOWS, 1, 4)
     assert any(reason.name.startswith("bpfo") for reason in last.explanation.reasons), last.explanation.reasons
     assert all(reason.part is not None and reason.part > 0 for reason in last.explanation.reasons)
+
+
+def test_each_axis_that_a_contract_names_is_guarded(tmp_path: Path) -> None:
+    """A cable that is off at the second axis is a dead sensor for the line; a speed that rests is none."""
+    about = contract()
+    assert about.vibration is not None
+    axes = msgspec.structs.replace(about, vibration=msgspec.structs.replace(about.vibration, axes=("radial",)))
+    rows = np.random.default_rng(5).normal(size=(60, len(feature_names(axes))))
+    model = load(tmp_path, axes, baseline.make_graph(baseline.fit(rows, [])), OperatingPoint(accept=1e6, reject=1e9))
+    judged: list[Judgement] = []
+    table = settings.Pipeline(name="pump", bundle="machine", source="s", trigger="t")
+    pipeline = Pipeline("pump", model, guard=make_guard(table, model), emit=judged.append, clock=Clock())
+    heard = sample(Machine(), 7, 20.0).channels
+    living = Machine().run(8, LENGTH, 20.0)
+
+    for n, radial in enumerate((living, np.zeros(LENGTH)), start=1):
+        pipeline.admit(Trigger(1, n, n, Clock().mono_us()), Sample({**heard, "radial": Channel(radial, 0)}))
+        assert pipeline.step(5)
+
+    assert [each.reason.name for each in judged] == ["NONE", "DEAD"]
