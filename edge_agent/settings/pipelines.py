@@ -45,7 +45,12 @@ class Guard(Table, frozen=True, kw_only=True):
     )
     dead_below: Annotated[float, Meta(ge=0, description="deviation of a window that is a dead sensor")] = 0.0
     missing_above: Annotated[
-        float, Meta(ge=0, le=1, description="share of missing values in a window that is a gap; 1: off")
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="share of values filled in by a source that is a gap; 1: off; missing ones always are",
+        ),
     ] = 0.0
     gap_s: Annotated[float, Meta(ge=0, description="time between two inputs that is a gap; 0: off")] = 0.0
 
