@@ -113,7 +113,22 @@ class Engine:
         return dict(zip(self._outputs, values, strict=True))
 
     def warm_up(self, tensors: Mapping[str, Array]) -> None:
-        """Run a few times, so that the first part is judged as fast as the second."""
+        """Run a few times, so that the first part is judged as fast as the second.
+
+        What fails here on another provider is left to the CPU from now on, and said.
+
+        Raises:
+            InferenceError: ENGINE_FAULT: the run failed on the CPU.
+        """
+        try:
+            self._run_often(tensors)
+        except InferenceError as error:
+            if self.provider == CPU:
+                raise
+            self._session = self._fall_back(f"{error}")
+            self._run_often(tensors)
+
+    def _run_often(self, tensors: Mapping[str, Array]) -> None:
         for _ in range(WARM_UP_RUNS):
             self.run(tensors)
 
@@ -134,19 +149,22 @@ class Engine:
     def _open_elsewhere(self, model: bytes) -> ort.InferenceSession:
         """On another provider, which compiles for itself; what it cannot do, or all where it fails, the CPU does."""
         check(model)
-        wanted, session = self.provider, None
+        self._model = model
         try:
             session = _session(model, self.options)
-            taken, whole = _taken(session, providers.name_of(wanted))
-            reason = f"it takes {taken} of {whole} nodes, the CPU the others" if taken < whole else ""
+            taken, whole = _taken(session, providers.name_of(self.provider))
         except Exception as error:  # noqa: BLE001 (whatever a driver raises: the processor is always there)
-            taken, reason = 0, f"it does not take the model: {_first_line(error)}"
-        self.fallback = f"{wanted}: {reason}" if reason else ""
+            return self._fall_back(f"it does not take the model: {_first_line(error)}")
+        reason = f"it takes {taken} of {whole} nodes, the CPU the others"
         if not taken:
-            self.provider = CPU
-            self.options = replace(self.options, provider=CPU)
-            session = _session(model, self.options)
+            return self._fall_back(reason)
+        self.fallback = f"{self.provider}: {reason}" if taken < whole else ""
         return session
+
+    def _fall_back(self, reason: str) -> ort.InferenceSession:
+        self.fallback, self.provider = f"{self.provider}: {reason}", CPU
+        self.options = replace(self.options, provider=CPU)
+        return _session(self._model, self.options)
 
 
 def check(model: bytes) -> None:

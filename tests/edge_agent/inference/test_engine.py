@@ -135,6 +135,28 @@ def test_a_provider_that_fails_leaves_the_model_to_the_processor(monkeypatch: py
     assert "score" in engine.run(TENSOR)
 
 
+def test_a_device_that_fails_when_it_runs_is_left_before_the_first_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took every node and cannot compute: warming up finds it, the CPU takes over, and the engine says why."""
+    run = Engine.run
+
+    def broken(engine: Engine, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if engine.provider != CPU:
+            message = "the model failed: out of memory on the device"
+            raise InferenceError(message, "", Reason.ENGINE_FAULT)
+        return run(engine, tensors)
+
+    monkeypatch.setattr(room, "_taken", lambda _session, _name: (7, 7))
+    monkeypatch.setattr(Engine, "run", broken)
+    engine = Engine(MODEL, provider="AzureExecutionProvider")
+    assert engine.fallback == ""
+
+    engine.warm_up(TENSOR)
+
+    assert engine.fallback == "AzureExecutionProvider: the model failed: out of memory on the device"
+    assert (engine.provider, engine.options.provider) == (CPU, CPU)
+    assert "score" in engine.run(TENSOR)
+
+
 def test_the_provider_that_was_asked_for_needs_no_words() -> None:
     """On the CPU as asked there is nothing to say."""
     assert (Engine(MODEL).provider, Engine(MODEL).fallback) == (CPU, "")
