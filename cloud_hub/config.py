@@ -131,4 +131,4 @@ def _read(path: Path) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise ConfigError(message, "make a hub with cloud-hub init DIR, or name its folder") from error
+        raise ConfigError(message, "make a hub with cloud-hub init --hub DIR, or name its folder") from error

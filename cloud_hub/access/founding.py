@@ -77,7 +77,9 @@ def found(folder: Path, plan: Plan, actor: Actor, now_us: int) -> Config:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         message = f"{folder} is there already and is never overwritten"
-        raise ConfigError(message, "choose another folder; to start the hub that is there: cloud-hub serve")
+        raise ConfigError(
+            message, f"choose another folder; to start the hub that is there: cloud-hub serve --hub {folder}"
+        )
     draft = folder.absolute().with_name(f".{folder.name}.new")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`cloud-hub init DIR`: a new hub in a new folder."""
+"""`cloud-hub init`: a new hub in a new folder."""
 
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ _PORT = click.IntRange(0, 65535)
 
 
 @click.command(help="Make a hub in a new folder: configuration, keys, the owner's token, an empty database.")
-@click.argument("folder", type=click.Path(path_type=Path), default="hub")
+@place.new_option
 @click.option("--engine", type=click.Choice(["iotcore", "mosquitto"]), default="iotcore", help="The broker to run.")
 @click.option("--web-port", type=_PORT, default=0, help="Port of the pages; 0: any free one.")
 @click.option("--broker-port", type=_PORT, default=0, help="Port of the broker; 0: any free one.")
@@ -22,8 +22,8 @@ _PORT = click.IntRange(0, 65535)
 @place.actor_options
 @as_json
 def command(
-    folder: Path,
     *,
+    folder: Path,
     engine: Literal["iotcore", "mosquitto"],
     web_port: int,
     broker_port: int,
@@ -39,4 +39,4 @@ def command(
         show_json({"folder": str(made.folder), "token_file": str(made.folder / TOKEN)})
     else:
         click.echo(f"A hub is in {made.folder}; the owner's token is in {made.folder / TOKEN}.")
-        click.echo(f"Next: cloud-hub serve {folder}")
+        click.echo(f"Next: cloud-hub serve --hub {folder}")

@@ -15,17 +15,25 @@ from cloud_hub.storage.database import Database
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-option = click.option(
-    "--hub",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=".",
-    envvar="CLOUD_HUB",
-    show_default=True,
-    show_envvar=True,
-    help="Folder of the hub, or its TOML.",
-)
+
+def _option(default: str, meaning: str) -> Callable[[F], F]:
+    return click.option(
+        "--hub",
+        "folder",
+        type=click.Path(path_type=Path),
+        default=default,
+        envvar="CLOUD_HUB",
+        show_default=True,
+        show_envvar=True,
+        help=meaning,
+    )
+
+
+option = _option(".", "Folder of the hub, or its TOML.")
 """The option that names the hub."""
+
+new_option = _option("hub", "Folder to make the hub in.")
+"""The option that names a hub which is not there yet."""
 
 
 def actor_options(function: F) -> F:

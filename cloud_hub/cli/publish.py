@@ -67,7 +67,7 @@ def open_desk(folder: Path, url: str, token_file: Path | None) -> Desk:
         web = json.loads((settings.folder / SERVING).read_bytes())["web"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         message = f"the hub in {settings.folder} does not run"
-        raise ConfigError(message, f"start it: cloud-hub serve {folder}") from error
+        raise ConfigError(message, f"start it: cloud-hub serve --hub {folder}") from error
     return Desk.open(web, tokens.read(token_file or settings.folder / TOKEN))
 
 

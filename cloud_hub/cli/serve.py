@@ -1,4 +1,4 @@
-"""`cloud-hub serve [DIR]`: the hub in the foreground until it is told to stop."""
+"""`cloud-hub serve`: the hub in the foreground until it is told to stop."""
 
 import json
 import logging
@@ -14,11 +14,10 @@ from cloud_hub.cli.printing import as_json, show_json
 
 
 @click.command(help="Run the hub: broker, receiver and pages.")
-@click.argument("folder", type=click.Path(path_type=Path), default=".")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Its TOML, if it lies elsewhere.")
+@place.option
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
 @as_json
-def command(folder: Path, *, config_file: Path | None, verbose: bool, as_json: bool) -> None:
+def command(*, folder: Path, verbose: bool, as_json: bool) -> None:
     """Serve until SIGTERM or Ctrl-C, then end in order: exit code 0."""
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
@@ -28,7 +27,7 @@ def command(folder: Path, *, config_file: Path | None, verbose: bool, as_json: b
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    settings = place.load(config_file or folder)
+    settings = place.load(folder)
     from cloud_hub.hub import SERVING, Hub
 
     hub = Hub(settings)

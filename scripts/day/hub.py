@@ -33,7 +33,7 @@ class Hub:
 
     def make(self) -> None:
         """Make its folder."""
-        made = say_json(["cloud-hub", "init", str(self.folder)])
+        made = say_json(["cloud-hub", "init", "--hub", str(self.folder)])
         self._client.headers["Authorization"] = f"Bearer {Path(made['token_file']).read_text().strip()}"
 
     def roll_out(self, bundle: str, version: str, *gateways: str) -> int:
@@ -45,7 +45,7 @@ class Hub:
 
     def start(self) -> None:
         """Start it."""
-        self._children.start(NAME, ["cloud-hub", "serve", str(self.folder)])
+        self._children.start(NAME, ["cloud-hub", "serve", "--hub", str(self.folder)])
 
     def wait(self) -> None:
         """Wait until it is ready."""

@@ -34,7 +34,7 @@ class HubProcess:
 
     def make(self, *options: object) -> None:
         """Make it."""
-        self.say("init", self.folder, *options)
+        self.say("init", "--hub", self.folder, *options)
 
     def say(self, *arguments: object) -> Any:
         """Run a verb on it that must succeed; answers with its JSON."""
@@ -51,7 +51,7 @@ class HubProcess:
     def start(self) -> dict[str, Any]:
         """Start it; answers with what it says when it is there."""
         program = "import sys; from cloud_hub.cli import main; main(sys.argv[1:])"
-        command = [sys.executable, "-c", program, "serve", str(self.folder), "--json"]
+        command = [sys.executable, "-c", program, "serve", "--hub", str(self.folder), "--json"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

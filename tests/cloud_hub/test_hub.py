@@ -116,7 +116,7 @@ def test_one_folder_is_served_once(hub: HubProcess) -> None:
     """
     serving = hub.start()
 
-    second = cloud_hub("serve", hub.folder)
+    second = cloud_hub("serve", "--hub", hub.folder)
 
     assert second.returncode == 2
     assert second.stderr.count("\n") == 2

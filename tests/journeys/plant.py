@@ -42,7 +42,7 @@ class Plant:
     def __init__(self, folder: Path, rate_hz: float) -> None:
         self.folder = folder / "hub"
         self.publisher = folder / "publisher"
-        self.hub_says("init", str(self.folder))
+        self.hub_says("init", "--hub", str(self.folder))
         self._make_keys()
         self.hub = self._start_hub()
         self.cables = {name: Cable(("127.0.0.1", self._broker_port())) for name in ("press-1", "press-2")}
@@ -150,7 +150,7 @@ class Plant:
         return sum(last - first + 1 for each in accounts for first, last in each.held)
 
     def _start_hub(self) -> Running:
-        hub = Running("cloud-hub", "serve", str(self.folder), "--json")
+        hub = Running("cloud-hub", "serve", "--hub", str(self.folder), "--json")
         hub.await_line('"broker"')
         return hub
 

@@ -27,7 +27,7 @@ SECRETS = {"root-1.pem", "root-2.pem", "root-3.pem", "targets.pem"}
 def hub(tmp_path: Path) -> Iterator[HubProcess]:
     """A hub that was made and does not run."""
     process = HubProcess(tmp_path / "hub")
-    say("init", process.folder)
+    say("init", "--hub", process.folder)
     yield process
     process.close()
 
@@ -105,7 +105,7 @@ def test_nothing_is_overwritten(hub: HubProcess, tmp_path: Path) -> None:
     assert is_refused("keys", "init", "--out", tmp_path / "other", "--hub", hub.folder)
     assert is_refused("keys", "init", "--out", stick, "--hub", hub.folder)
     assert is_refused("keys", "new", tmp_path / "alice.pem")
-    say("init", tmp_path / "hub2")
+    say("init", "--hub", tmp_path / "hub2")
     assert is_refused("keys", "init", "--out", tmp_path / "hub2" / "stick", "--hub", tmp_path / "hub2")
     assert is_refused("keys", "init", "--out", stick, "--hub", tmp_path / "hub2")
 

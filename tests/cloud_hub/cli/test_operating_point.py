@@ -29,7 +29,7 @@ Say = Callable[..., tuple[int, Any, str]]
 def hub(tmp_path: Path) -> Path:
     """The folder of a hub: two gateways, two releases, and an operating point for the first."""
     with pytest.raises(SystemExit):
-        main(["init", str(tmp_path / "hub")])
+        main(["init", "--hub", str(tmp_path / "hub")])
     folder = tmp_path / "hub"
     database = Database.open(config.load(folder).database_url)
     upgrade(database)

@@ -24,7 +24,7 @@ Say = Callable[..., tuple[int, Any, str]]
 def hub(tmp_path: Path) -> Path:
     """The folder of a hub with two gateways and three signed releases."""
     with pytest.raises(SystemExit):
-        main(["init", str(tmp_path / "hub")])
+        main(["init", "--hub", str(tmp_path / "hub")])
     return tmp_path / "hub"
 
 

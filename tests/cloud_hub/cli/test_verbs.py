@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from sqlalchemy import update
 
 from cloud_hub import config
 from cloud_hub.cli import main
+from cloud_hub.cli.main import verbs
 from cloud_hub.clock import FixedClock
 from cloud_hub.monitoring.alarms import DRIFT, Subject, raise_alarm
 from cloud_hub.storage.database import Database
@@ -41,7 +43,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
 @pytest.fixture
 def hub(tmp_path: Path, say: Say) -> Path:
     """The folder of a new hub."""
-    assert say("init", tmp_path / "hub")[0] == 0
+    assert say("init", "--hub", tmp_path / "hub")[0] == 0
     return tmp_path / "hub"
 
 
@@ -82,7 +84,7 @@ def test_init_never_overwrites(hub: Path, say: Say) -> None:
     """
     before = (hub / "owner-token").read_bytes()
 
-    assert is_cause_and_cure(say("init", hub))
+    assert is_cause_and_cure(say("init", "--hub", hub))
 
     assert (hub / "owner-token").read_bytes() == before
 
@@ -236,7 +238,7 @@ def test_bad_configuration_is_one_cause_and_one_cure(hub: Path, say: Say, text: 
     """
     (hub / "hub.toml").write_text(text)
 
-    assert is_cause_and_cure(say("serve", hub))
+    assert is_cause_and_cure(say("serve", "--hub", hub))
     assert not (hub / "serving.json").exists()
 
 
@@ -249,7 +251,7 @@ def test_a_busy_port_is_one_cause_and_one_cure(hub: Path, say: Say, what: str) -
         port = other.getsockname()[1]
         (hub / "hub.toml").write_text(f"[{what}]\nport = {port}\n")
 
-        said = say("serve", hub)
+        said = say("serve", "--hub", hub)
 
     assert is_cause_and_cure(said), said
     assert str(port) in said[2]
@@ -262,7 +264,7 @@ def test_a_missing_file_is_one_cause_and_one_cure(hub: Path, say: Say, name: str
     """
     (hub / name).unlink()
 
-    said = say("serve", hub)
+    said = say("serve", "--hub", hub)
 
     assert is_cause_and_cure(said), said
     assert Path(name).name in said[2]
@@ -285,7 +287,7 @@ def test_a_folder_that_cannot_be_written_is_one_cause_and_one_cure(tmp_path: Pat
     """
     closed = Path("/proc/lineside")
 
-    done = cloud_hub("init", closed)
+    done = cloud_hub("init", "--hub", closed)
 
     assert is_cause_and_cure((done.returncode, done.stdout, done.stderr)), done.stderr
 
@@ -308,3 +310,14 @@ def test_help_lists_every_verb(say: Say) -> None:
 
     assert code == 0
     assert all(verb in told for verb in ("init", "serve", "enrol", "fleet", "drift", "account", "bundle"))
+
+
+@pytest.mark.parametrize("verb", ["init", "serve", "fleet", "drift", "account", "enrol", "publish"])
+def test_every_verb_is_told_its_hub_alike(verb: str) -> None:
+    """
+    The folder of a hub is named by `--hub` and by nothing else.
+    """
+    command = verbs.get_command(click.Context(verbs), verb)
+    assert command is not None
+
+    assert [each.opts for each in command.params if each.name == "folder"] == [["--hub"]]
