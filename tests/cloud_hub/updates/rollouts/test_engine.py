@@ -7,8 +7,11 @@ from cloud_hub.access import audit
 from cloud_hub.storage.database import Database
 from cloud_hub.storage.schema import audit as chain
 from cloud_hub.storage.schema import rollout_decisions, trust_files
+from cloud_hub.updates import repository
+from cloud_hub.updates.repository import director_of
 from cloud_hub.updates.rollouts import ledger, views
 from cloud_hub.updates.rollouts.plan import Action, Member, RolloutState, Threshold
+from cloud_hub.updates.signing import TARGETS
 from edge_protocol.codes import Verdict
 from edge_protocol.updates import Step
 from tests.cloud_hub.updates.rollouts.works import V1, V2, V3, Works
@@ -334,6 +337,22 @@ def test_a_gateway_that_cannot_be_assigned_fails_alone(works: Works) -> None:
 
     assert works.states() == {"ghost": "failed", "press-1": "assigned", "press-2": "assigned"}
     assert "ghost is not enrolled" in next(each.reason for each in works.rollout().members if each.gateway == "ghost")
+
+
+def test_what_a_refused_assignment_had_begun_is_undone(works: Works) -> None:
+    """
+    Metadata signed on the way to a director's refusal is not there afterwards; the member's failure is.
+    """
+    works.gateway("press-1")
+    works.create(works.plan(V2))
+    works.publish(V3, floor=V3.version)
+
+    works.look()
+
+    assert works.states() == {"press-1": "failed"}
+    assert "below its publisher's floor" in works.rollout().members[0].reason
+    with works.database.reading() as connection:
+        assert repository.version_of(connection, director_of("press-1"), TARGETS) == 0
 
 
 def counted(database: Database) -> list[int]:
