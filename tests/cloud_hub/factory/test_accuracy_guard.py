@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from cloud_hub.errors import FactoryError
 from cloud_hub.factory import accuracy_guard
-from cloud_hub.factory.accuracy_guard import MAX_LOSS, MIN_AGREEMENT, MIN_RANK, Comparison, compare, search
+from cloud_hub.factory.accuracy_guard import MAX_LOSS, MIN_AGREEMENT, MIN_RANK, Comparison, NotHeld, compare, search
 from edge_protocol.bundle import OperatingPoint
 
 POINT = OperatingPoint(accept=0.5, reject=0.8)
@@ -76,8 +75,10 @@ def test_nobody_looks_for_the_worst_nodes_when_none_must_go() -> None:
 
 
 def test_a_variant_that_never_holds_is_refused_by_name() -> None:
-    """With every node in float and still another verdict, there is no such variant."""
-    with pytest.raises(FactoryError, match=r"u8s8-odd .*rank") as caught:
-        search(lambda _in_float: b"", lambda _model: Comparison(0.0, 1.0, 0.5), lambda: ORDER[:6], "u8s8-odd")
+    """With every node in float and still another verdict, there is no such variant, and each attempt is told."""
+    odd = Comparison(0.0, 1.0, 0.5)
+    with pytest.raises(NotHeld, match=r"u8s8-odd .*rank") as caught:
+        search(lambda _in_float: b"", lambda _model: odd, lambda: ORDER[:6], "u8s8-odd")
 
     assert caught.value.hint
+    assert caught.value.attempts == {0: odd, 4: odd, 6: odd}

@@ -63,13 +63,14 @@ def test_the_report_is_what_the_card_says(tmp_path: Path, recipe: Path) -> None:
 def test_steps_are_told_as_they_happen(recipe: Path) -> None:
     """Each step says its number, of how many, and what is done."""
     said: list[str] = []
-    run = Run("small", recipe, 2, said.append)
+    run = Run(recipe, 2, said.append)
 
     run.step("collect")
     run.note("three")
     run.step("bundle")
 
-    assert [line.split(" s ", 1)[1] for line in said] == ["small 1/2 collect", "    three", "small 2/2 bundle"]
+    name = recipe.parent.name
+    assert [line.split(" s ", 1)[1] for line in said] == [f"{name} 1/2 collect", "    three", f"{name} 2/2 bundle"]
 
 
 def test_a_place_that_is_taken_is_said_and_left_alone(tmp_path: Path) -> None:
