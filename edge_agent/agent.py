@@ -68,7 +68,7 @@ class Agent:
             self._config = config
             self._clock = clock or Clock()
             self._crew = Crew()
-            self._open_data(undo)
+            self._open_data(around, undo)
             assembly.open_outputs(around, undo)
             self._metrics = Metrics(assembly.buffered(self._outbox))
             self._faults = Faults(self._record)
@@ -130,7 +130,7 @@ class Agent:
             message = f"the agent stopped because {self._crew.failures[0]}"
             raise RunError(message, "its log says more; what restarts it loses nothing")
 
-    def _open_data(self, undo: ExitStack) -> None:
+    def _open_data(self, around: Surroundings, undo: ExitStack) -> None:
         keep, folder = self._config.store, self._config.data_dir
         self._store = Store.open(folder / assembly.DATABASE, quota_bytes=keep.quota_mb * 2**20, clock=self._clock)
         undo.callback(self._store.close)
@@ -140,6 +140,7 @@ class Agent:
             bytes.fromhex(self._config.digest),
             keep_rows=keep.keep_rows,
             keep_us=keep.keep_days * 86_400_000_000,
+            owing=assembly.owing(around.outputs),
         )
         after, _ = self._outbox.last_verdict()
         boot = self._clock.time().boot
@@ -193,9 +194,7 @@ class Agent:
         start("record", "record", lambda: self._keep_recording(done))
         start("tell", "tell", lambda: self._delivery.run(self._alive))
         start("show", "show", lambda: self._exhibits.run(done), nice=assembly.SHOW_NICE)
-        self._delivery.committed(self._recovered.answered)
-        for judgement in self._recovered.unanswered:
-            self._delivery.tell(judgement)
+        self._delivery.resume(self._recovered.answered, self._recovered.unanswered, self._outbox.letters())
         nice = assembly.niceness(self._config)
         for name, pipeline in self._pipelines.items():
             start("judge", _judge(name), partial(self._keep_judging, pipeline, quiet), nice=nice[name])

@@ -3,7 +3,7 @@
 Whatever is missing or wrong is found here, before the gateway's data is touched.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Exhibit, Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
+from edge_agent.outputs.http import HttpOutput
 from edge_agent.outputs.kinds import make_output
 from edge_agent.outputs.output import Output
 from edge_agent.serving.metrics import Buffered, Metrics
@@ -234,6 +235,11 @@ def make_outputs(config: Config) -> dict[str, tuple[Output, ...]]:
     """
     outputs = {table.name: make_output(table, config.gateway.id) for table in config.outputs}
     return {pipeline.name: tuple(outputs[name] for name in pipeline.outputs) for pipeline in config.pipelines}
+
+
+def owing(outputs: Mapping[str, Sequence[Output]]) -> dict[str, tuple[str, ...]]:
+    """By pipeline, the outputs that try on their own time, and so owe what a kill interrupts."""
+    return {name: tuple(o.name for o in each if isinstance(o, HttpOutput)) for name, each in outputs.items()}
 
 
 def make_server(table: settings.Serving) -> Server:

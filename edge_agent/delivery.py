@@ -1,4 +1,4 @@
-"""A judgement on its way out: noted in the ring, told to the line, handed to the recorder, in this order.
+"""A judgement on its way out: noted in the ring, handed to the recorder, told to the line, in this order.
 
 The thread that judges only notes and enqueues; telling the line is another thread's, so a slow output delays no part.
 Never decides anything.
@@ -6,11 +6,13 @@ Never decides anything.
 
 import queue
 from collections.abc import Callable, Collection, Mapping, Sequence
+from time import perf_counter
 
 from edge_agent.clock import Clock
 from edge_agent.inference.intake import Intake
 from edge_agent.judgement import Judgement
-from edge_agent.outputs.output import Output
+from edge_agent.outputs.http import HttpOutput
+from edge_agent.outputs.output import Letter, Output, outcome_of
 from edge_agent.telemetry.recorder import Recorder
 from edge_protocol.codes import Stream
 from edge_protocol.messages import Outcome
@@ -41,24 +43,42 @@ class Delivery:
         self._clock = clock
         self._answered = answered
         self._told = told
-        self._queue: queue.SimpleQueue[tuple[Judgement, bool] | None] = queue.SimpleQueue()
+        self._senders = {output.name: output for output in self._distinct if isinstance(output, HttpOutput)}
+        self._queue: queue.SimpleQueue[tuple[Judgement, bool, Collection[str]] | None] = queue.SimpleQueue()
 
     def emit(self, judgement: Judgement) -> None:
         """Take a judgement from a pipeline's thread. It is in the ring when this returns: a kill cannot change it."""
         self._intake.answer(judgement)
-        self._queue.put((judgement, False))
+        # First: its outcome must not be on record before it is.
         self._recorder.put(judgement, urgent=judgement.pipeline in self._awaited)
+        self._queue.put((judgement, False, ()))
 
     def committed(self, judgements: Sequence[Judgement]) -> None:
         """Tell those outputs that may only hear what is safe on disk."""
         for judgement in judgements:
             if judgement.pipeline in self._awaited:
-                self._queue.put((judgement, True))
+                self._queue.put((judgement, True, ()))
 
-    def tell(self, judgement: Judgement) -> None:
-        """Tell the line a verdict that is on record already: one that a kill kept from it."""
-        self._queue.put((judgement, False))
-        self.committed((judgement,))
+    def resume(
+        self, answered: Sequence[Judgement], unanswered: Sequence[Judgement], owed: Sequence[Letter] = ()
+    ) -> None:
+        """Tell the line what a kill kept from it, all of it on record already, before anything new.
+
+        Of what was `answered` it may have heard, but for what waits for the commit. What an output owes comes by its
+        letters alone; those of an output that is no more have failed.
+        """
+        for name in dict.fromkeys(each.output for each in owed):
+            mine = [each for each in owed if each.output == name]
+            if name in self._senders:
+                self._senders[name].resume(mine)
+            else:
+                for each in mine:
+                    self._note(outcome_of(each, perf_counter(), "the agent was killed, and this output is no more"))
+        for judgement in unanswered:
+            self._queue.put((judgement, False, self._senders))
+        for judgement in (*answered, *unanswered):
+            if judgement.pipeline in self._awaited:
+                self._queue.put((judgement, True, self._senders))
 
     def run(self, alive: Callable[[], Collection[str]]) -> None:
         """Tell the line until `close`; `alive` names the pipelines that the heartbeat is for."""
@@ -76,9 +96,9 @@ class Delivery:
         if item is None:
             self._end()
             return False
-        judgement, is_committed = item
+        judgement, is_committed, senders = item
         for output in self._outputs.get(judgement.pipeline, ()):
-            if output.after_commit is is_committed:
+            if output.after_commit is is_committed and output.name not in senders:
                 outcome = output.send(judgement)
                 if outcome is not None:
                     self._note(outcome)

@@ -15,7 +15,8 @@ PAGE_BYTES = 4096
 CHUNK_ROWS = 1000
 """Rows of one transaction into the new file; a cut between two of them is healed by doing it again."""
 
-TABLES = ("runs", "contexts", "cursors", "verdicts", "events", "drift", "outcomes", "metrics", "captures", "updates")
+STREAMS = ("verdicts", "events", "drift", "outcomes", "metrics", "captures")
+TABLES = ("runs", "contexts", "cursors", *STREAMS, "updates", "letters")
 KEYED = {
     "floors": "kind, name",
     "slots": "pipeline",

@@ -116,6 +116,13 @@ _NUMBERS = """
 CREATE TABLE numbers (pipeline TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
+_LETTERS = """
+CREATE TABLE letters (
+    id INTEGER PRIMARY KEY, output TEXT NOT NULL, epoch INTEGER NOT NULL, trigger INTEGER NOT NULL,
+    pipeline TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (output, epoch, trigger, pipeline)
+) STRICT;
+"""
+
 _FIRST_STREAMS = ("events", "drift", "outcomes", "metrics", "captures")
 
 MIGRATIONS = (
@@ -125,6 +132,7 @@ MIGRATIONS = (
     _DERIVED,
     _POINTS,
     _NUMBERS,
+    _LETTERS,
 )
 
 WORDS = tuple(

@@ -97,6 +97,7 @@ class Outcome(Record, frozen=True, kw_only=True, tag="outcome"):
     ok: bool
     latency_us: Natural = 0
     detail: Text = ""
+    pipeline: Text = ""
 
 
 class Update(Record, frozen=True, kw_only=True, tag="update"):

@@ -1,7 +1,7 @@
 """Verdicts leave by HTTP POST, in order, each tried again until it is taken, refused for good, or too old.
 
 A thread of its own sends: who tells the line never waits. What is under way has no outcome yet; each verdict gets one,
-when it is known, and `ok` only when the other side said so.
+when it is known, and `ok` only when the other side said so. What a kill left without one is sent again.
 """
 
 import random
@@ -13,8 +13,7 @@ from time import monotonic, perf_counter
 
 from edge_agent.errors import OutputError
 from edge_agent.judgement import Judgement
-from edge_agent.outputs.output import outcome
-from edge_agent.outputs.telegram import telegram
+from edge_agent.outputs.output import Letter, letter, outcome, outcome_of
 from edge_agent.outputs.webhook import Webhook, read_token
 from edge_agent.settings import HttpOutput as Settings
 from edge_protocol.messages import Outcome
@@ -24,13 +23,14 @@ CLOSE_S = 1.5
 """How long `close` lets the rest be sent; what is left then was not told, and its outcomes say so."""
 
 
-@dataclass(slots=True)
-class _Letter:
-    """A verdict on its way."""
+KILLED = "the agent was killed before it was known"
 
-    judgement: Judgement
-    body: bytes
-    key: str
+
+@dataclass(slots=True)
+class _Errand:
+    """A letter on its way."""
+
+    letter: Letter
     began_s: float
     attempts: int = 0
     problem: str = ""
@@ -45,7 +45,7 @@ class HttpOutput:
         self._settings = settings
         self._webhook = webhook
         self._gateway = gateway
-        self._letters: deque[_Letter] = deque()
+        self._errands: deque[_Errand] = deque()
         self._outcomes: deque[Outcome] = deque()
         self._changed = threading.Condition()
         self._end_s: float | None = None
@@ -70,16 +70,22 @@ class HttpOutput:
 
     def send(self, judgement: Judgement) -> Outcome | None:
         """Queue the verdict. A full queue is a failure now; anything else is known later."""
-        trigger, began_s = judgement.trigger, perf_counter()
-        key = f"{self._gateway}-{trigger.epoch}-{trigger.n}-{judgement.pipeline}"
+        began_s = perf_counter()
         with self._changed:
             if self._end_s is not None:
                 return outcome(self.name, judgement, began_s, "the agent is stopping")
-            if len(self._letters) >= self._settings.queue:
-                return outcome(self.name, judgement, began_s, f"{len(self._letters)} verdicts wait already")
-            self._letters.append(_Letter(judgement, telegram(judgement), key, began_s))
+            if len(self._errands) >= self._settings.queue:
+                return outcome(self.name, judgement, began_s, f"{len(self._errands)} verdicts wait already")
+            self._errands.append(_Errand(letter(self.name, judgement), began_s))
             self._changed.notify_all()
         return None
+
+    def resume(self, owed: Sequence[Letter]) -> None:
+        """Send what a process before this one may have sent, and does not know: first of all, and as if it were new."""
+        with self._changed:
+            began_s = perf_counter()
+            self._errands.extend(_Errand(each, began_s, problem=KILLED) for each in owed)
+            self._changed.notify_all()
 
     def settled(self) -> Sequence[Outcome]:
         """What has become known since the last call."""
@@ -104,51 +110,54 @@ class HttpOutput:
             self._thread.join(CLOSE_S)
         with self._changed:
             # A thread that waits for a connection cannot be hurried: what it holds was not told, as far as we know.
-            for letter in self._letters:
-                self._outcomes.append(self._outcome(letter, f"the agent stopped; {letter.problem or 'no answer yet'}"))
-            self._letters.clear()
+            for errand in self._errands:
+                self._outcomes.append(self._outcome(errand, f"the agent stopped; {errand.problem or 'no answer yet'}"))
+            self._errands.clear()
 
     def _run(self) -> None:
-        while (letter := self._next()) is not None and not self._is_over():
-            self._deliver(letter)
+        while (errand := self._next()) is not None and not self._is_over():
+            self._deliver(errand)
         self._webhook.close()
 
-    def _next(self) -> _Letter | None:
-        """The oldest letter, once there is one; None at the end."""
+    def _next(self) -> _Errand | None:
+        """The oldest errand, once there is one; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._letters or self._end_s is not None)
-            return self._letters[0] if self._letters else None
+            self._changed.wait_for(lambda: self._errands or self._end_s is not None)
+            return self._errands[0] if self._errands else None
 
-    def _deliver(self, letter: _Letter) -> None:
+    def _deliver(self, errand: _Errand) -> None:
         """Try until it is settled. It stays in the queue meanwhile: whoever comes after it waits."""
         while True:
             if self._is_over():
                 return
-            if perf_counter() - letter.began_s > self._settings.give_up_s:
-                cause = letter.problem or "its turn never came"
-                self._settle(letter, f"given up after {letter.attempts} attempts: {cause}")
+            if perf_counter() - errand.began_s > self._settings.give_up_s:
+                cause = errand.problem or "its turn never came"
+                self._settle(errand, f"given up after {errand.attempts} attempts: {cause}")
                 return
-            answer = self._webhook.post(letter.body, letter.key)
-            letter.attempts += 1
+            answer = self._webhook.post(errand.letter.body, self._key(errand.letter))
+            errand.attempts += 1
             if not answer.problem or not answer.retry:
-                self._settle(letter, answer.problem)
+                self._settle(errand, answer.problem)
                 return
-            letter.problem = answer.problem
-            self._rest(max(answer.after_s, self._pause_s(letter.attempts)), letter)
+            errand.problem = answer.problem
+            self._rest(max(answer.after_s, self._pause_s(errand.attempts)), errand)
 
-    def _settle(self, letter: _Letter, problem: str) -> None:
+    def _settle(self, errand: _Errand, problem: str) -> None:
         with self._changed:
-            if self._letters and self._letters[0] is letter:
-                self._letters.popleft()
-                self._outcomes.append(self._outcome(letter, problem))
+            if self._errands and self._errands[0] is errand:
+                self._errands.popleft()
+                self._outcomes.append(self._outcome(errand, problem))
 
-    def _outcome(self, letter: _Letter, problem: str) -> Outcome:
-        remark = f"taken at attempt {letter.attempts}; before: {letter.problem}" if letter.problem else ""
-        return outcome(self.name, letter.judgement, letter.began_s, problem, remark)
+    def _outcome(self, errand: _Errand, problem: str) -> Outcome:
+        remark = f"taken at attempt {errand.attempts}; before: {errand.problem}" if errand.problem else ""
+        return outcome_of(errand.letter, errand.began_s, problem, remark)
 
-    def _rest(self, pause_s: float, letter: _Letter) -> None:
+    def _key(self, letter: Letter) -> str:
+        return f"{self._gateway}-{letter.epoch}-{letter.trigger}-{letter.pipeline}"
+
+    def _rest(self, pause_s: float, errand: _Errand) -> None:
         """Wait before the next attempt; no longer than the letter may live, and not at all at the end."""
-        left_s = self._settings.give_up_s - (perf_counter() - letter.began_s)
+        left_s = self._settings.give_up_s - (perf_counter() - errand.began_s)
         with self._changed:
             self._changed.wait_for(lambda: self._end_s is not None, max(0.0, min(pause_s, left_s)))
             is_ending = self._end_s is not None

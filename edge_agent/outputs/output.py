@@ -1,11 +1,24 @@
 """The seam to whoever is told the verdicts on the line. `tests/edge_agent/outputs` holds the contract."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
 from edge_agent.judgement import Judgement
+from edge_agent.outputs.telegram import telegram
 from edge_protocol.messages import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A verdict that an output owes the line until it has an outcome: the body that it sends, always the same."""
+
+    output: str
+    epoch: int
+    trigger: int
+    pipeline: str
+    body: bytes
 
 
 class Output(Protocol):
@@ -47,16 +60,25 @@ class Output(Protocol):
         """Stop telling; what was under way is settled then. May be called twice."""
 
 
-def outcome(name: str, judgement: Judgement, began_s: float, problem: str = "", remark: str = "") -> Outcome:
-    """The record of one attempt of output `name`, begun at `perf_counter()` = `began_s`; a problem makes it fail.
+def letter(name: str, judgement: Judgement) -> Letter:
+    """What output `name` owes for a verdict."""
+    return Letter(name, judgement.trigger.epoch, judgement.trigger.n, judgement.pipeline, telegram(judgement))
 
-    A `remark` says something of a success.
-    """
+
+def outcome(name: str, judgement: Judgement, began_s: float, problem: str = "") -> Outcome:
+    """The record of one attempt of output `name`, begun at `perf_counter()` = `began_s`; a problem makes it fail."""
+    trigger = judgement.trigger
+    return outcome_of(Letter(name, trigger.epoch, trigger.n, judgement.pipeline, b""), began_s, problem)
+
+
+def outcome_of(letter: Letter, began_s: float, problem: str = "", remark: str = "") -> Outcome:
+    """The record of how a letter ended. A `remark` says something of a success."""
     return Outcome(
-        epoch=judgement.trigger.epoch,
-        trigger=judgement.trigger.n,
-        output=name,
+        epoch=letter.epoch,
+        trigger=letter.trigger,
+        output=letter.output,
         ok=not problem,
         latency_us=round((perf_counter() - began_s) * 1e6),
         detail=problem or remark,
+        pipeline=letter.pipeline,
     )

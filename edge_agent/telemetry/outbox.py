@@ -10,8 +10,9 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from edge_agent.judgement import Judgement
+from edge_agent.outputs.output import Letter
 from edge_agent.store import Connection, Store, StoreFull, fetch
-from edge_agent.telemetry import cursors, numbers, record, settlement, shedding
+from edge_agent.telemetry import cursors, letters, numbers, record, settlement, shedding
 from edge_agent.telemetry.cursors import Cursor, row_id
 from edge_agent.telemetry.interned import Interned
 from edge_protocol import ranges
@@ -61,12 +62,18 @@ class Outbox:
         *,
         keep_rows: int = KEEP_ROWS,
         keep_us: int = KEEP_US,
+        owing: letters.Owing | None = None,
     ) -> None:
-        """`keep_rows` and `keep_us`: how much of what the hub has stays here for the operator, the lesser of both."""
+        """`keep_rows` and `keep_us`: how much of what the hub has stays here for the operator, the lesser of both.
+
+        `owing`: by pipeline, the outputs whose letters are kept until their outcome is known.
+        """
         self._store = store
         self._gateway = gateway
         self._keep_rows = max(keep_rows, MIN_KEEP_ROWS)
         self._keep_us = keep_us
+        self._owing = owing or {}
+        self._senders = {name for names in self._owing.values() for name in names}
         self._interned = Interned(store.clock, config_digest)
         self._head: cursors.Head | None = None
         self._rollbacks = store.rollbacks
@@ -88,6 +95,8 @@ class Outbox:
             if judgements:
                 self._append_judgements(connection, judgements)
                 numbers.keep(connection, judgements)
+            if self._senders:
+                letters.keep(connection, judgements, records, self._owing, self._senders)
             self._append_records(connection, records)
 
     def append_by_shedding(
@@ -192,6 +201,13 @@ class Outbox:
         """
         with self._store.transaction() as connection:
             numbers.forget(connection)
+
+    def letters(self) -> list[Letter]:
+        """What outputs owe the line, the oldest first; from now on also those that are no more may settle theirs."""
+        with self._store.reading() as connection:
+            found = letters.load(connection)
+        self._senders.update(each.output for each in found)
+        return found
 
     def recorded(self, judgements: Iterable[Judgement]) -> set[tuple[int, str]]:
         """Which of these are on record, as (trigger, pipeline). Looks at every row: for the start after a kill."""

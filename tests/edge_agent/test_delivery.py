@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent import settings
 from edge_agent.clock import FixedClock
 from edge_agent.delivery import Delivery
 from edge_agent.inference.intake import Intake
 from edge_agent.judgement import Judgement
-from edge_agent.outputs.output import outcome
+from edge_agent.outputs.http import HttpOutput
+from edge_agent.outputs.output import letter, outcome
+from edge_agent.outputs.webhook import Webhook
 from edge_agent.store import Store
 from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.recorder import Recorder
@@ -180,12 +183,31 @@ def test_a_verdict_that_a_kill_kept_back_is_told_to_all(desk: Desk) -> None:
     trigger = desk.intake.take(["seal"], 0, 0)
     judgement = Judgement(trigger, "seal", CONTEXT["seal"], Verdict.UNINSPECTED, Reason.INTERRUPTED, None, 0)
 
-    desk.delivery.tell(judgement)
+    desk.delivery.resume((), [judgement])
     desk.tell(2)
     desk.recorder.flush()
 
     assert (desk.lamp.told, desk.safe.told) == ([1], [1])
     assert desk.outbox.totals() == {}
+
+
+def test_what_an_output_owes_comes_by_its_letters_alone(desk: Desk) -> None:
+    """After a kill an output is told by its letters and not by the ring; those of one that is no more have failed."""
+    sender = HttpOutput(
+        settings.HttpOutput(name="mes", url="http://127.0.0.1:9/"), Webhook("", 1, None, None), "press-1"
+    )
+    desk.delivery._outputs = {"seal": [desk.lamp, sender]}
+    desk.delivery._senders = {"mes": sender}
+    trigger = desk.intake.take(["seal"], 0, 0)
+    judgement = Judgement(trigger, "seal", CONTEXT["seal"], Verdict.UNINSPECTED, Reason.INTERRUPTED, None, 0)
+
+    desk.delivery.resume((), [judgement], [letter("mes", judgement), letter("gone", judgement)])
+    desk.tell(2)
+
+    assert [errand.letter for errand in sender._errands] == [letter("mes", judgement)]
+    assert desk.lamp.told == [1]
+    failed = [each for each in desk.outcomes if each.output == "gone"]
+    assert [(each.trigger, each.ok, each.pipeline) for each in failed] == [(1, False, "seal")]
 
 
 def test_what_is_known_later_is_recorded_when_it_is_known(desk: Desk) -> None:

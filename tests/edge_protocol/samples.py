@@ -17,7 +17,7 @@ RECORDS: dict[str, m.AnyRecord] = {
     "capture": m.Capture(
         epoch=7, trigger=8, pipeline="surface", digest="ab" * 32, length=100, reason="ng", inclusion_probability=0.25
     ),
-    "outcome": m.Outcome(epoch=7, trigger=8, output="plc", ok=False, latency_us=900, detail="refused"),
+    "outcome": m.Outcome(epoch=7, trigger=8, output="plc", ok=False, latency_us=900, detail="refused", pipeline="seal"),
     "update": m.Update(
         pipeline="surface", step="refused", bundle="surface-anomaly", version="1.2.0", digest="cd" * 32, rollout="r-7",
         refusal="SelfTestFailed", detail="normalise: -2.1, expected 0.4", actor="eva",

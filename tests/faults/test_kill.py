@@ -1,10 +1,13 @@
 import random
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
 from edge_agent.inference import ring
@@ -12,6 +15,7 @@ from edge_protocol import ranges
 from edge_protocol.codes import Stream
 from edge_protocol.messages import StreamAccount
 from tests.edge_agent.inference.small_bundles import npy
+from tests.edge_agent.outputs.receiver import Receiver
 from tests.gateways import FOLDER_TOML, READY, Gateway, until, window
 
 RATE_HZ = 200
@@ -114,6 +118,81 @@ def test_after_any_kill_each_file_is_judged(tmp_path: Path, kills: int, seed: in
     assert [n for n, _, _ in recorded] == list(range(1, gateway.triggers() + 1))
     assert sorted(row["part"] for row in parts) == [name.removesuffix(".npy") for name in names]
     assert sorted(path.name for path in (tmp_path / "in/processed").iterdir()) == names
+
+
+def outcomes(gateway: Gateway, output: str) -> list[dict[str, Any]]:
+    """The outcomes of an output on record."""
+    rows = gateway.query("SELECT hex(body) AS body FROM outcomes ORDER BY id")
+    found = [msgspec.msgpack.decode(bytes.fromhex(row["body"])) for row in rows]
+    return [each for each in found if each["output"] == output]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """The other side of webhooks."""
+    receiver = Receiver()
+    yield receiver
+    receiver.break_down()
+
+
+def goes_on(receiver: Receiver, told: int) -> bool:
+    """Whether the other side has heard more than that."""
+    return len(receiver.told) > told
+
+
+def has_taken(gateway: Gateway, parts: int) -> bool:
+    """Whether there were so many triggers."""
+    return gateway.triggers() > parts
+
+
+@pytest.mark.parametrize("is_safe", ["false", "true"])
+@pytest.mark.parametrize(("kills", "seed"), [pytest.param(2, 1, id="2 kills"), ROUNDS[1]])
+def test_after_any_kill_each_webhook_has_its_outcome(
+    tmp_path: Path, receiver: Receiver, kills: int, seed: int, is_safe: str
+) -> None:
+    """
+    Killed with webhooks under way, waiting, delivered and not yet on record: in the end each verdict has one outcome,
+    the other side has heard each that is said to be delivered, and what it heard again came with the same key and
+    the same words.
+    """
+    rng = random.Random(seed)  # noqa: S311 (a nemesis, no secret)
+    more = f"""
+[[outputs]]
+kind = "http"
+name = "mes"
+url = "http://127.0.0.1:{receiver.port}/"
+backoff_s = 0.01
+queue = 100000
+after_commit = {is_safe}
+"""
+    gateway = Gateway(tmp_path, rate_hz=100, more=more)
+    gateway.toml = gateway.toml.replace('["journal"]', '["mes"]')
+    gateway.write()
+
+    for _ in range(kills):
+        running = gateway.start()
+        running.await_line(READY)
+        until("a webhook of this life", partial(goes_on, receiver, len(receiver.told)))
+        # Which moment it is nobody decides; then the other side says nothing, so that one is under way for certain.
+        receiver.answers = [*((503, {}) for _ in range(rng.randrange(20))), (-1, {})]
+        until("parts meanwhile", partial(has_taken, gateway, gateway.triggers() + 30))
+        running.kill()
+        receiver.answers = []
+    owed = {row["trigger"] for row in gateway.query("SELECT trigger FROM letters")}
+    with gateway.running() as running:
+        until("what is owed", lambda: owed <= {each["trigger"] for each in receiver.told})
+        assert running.stop() == 0, "".join(running.lines)
+
+    ended = outcomes(gateway, "mes")
+    heard: dict[int, set[tuple[str, str]]] = {}
+    for _, headers, body in receiver.requests:
+        heard.setdefault(body["trigger"], set()).add((headers["Idempotency-Key"], str(body)))
+    assert owed
+    assert sorted(each["trigger"] for each in ended) == [n for n, _, _ in gateway.verdicts()]
+    assert {each["trigger"] for each in ended if each["ok"]} <= heard.keys()
+    assert not [each for each in ended if each["trigger"] in owed and not each["ok"]]
+    assert [n for n, words in heard.items() if len(words) > 1] == []
+    assert gateway.query("SELECT * FROM letters") == []
 
 
 def test_after_a_power_cut_numbers_are_skipped_and_said(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from edge_agent import settings
 from edge_agent.errors import ConfigError, OutputError
 from edge_agent.judgement import Judgement
-from edge_agent.outputs.http import HttpOutput
+from edge_agent.outputs.http import KILLED, HttpOutput
 from edge_agent.outputs.kinds import make_output
+from edge_agent.outputs.output import letter
 from edge_agent.sample import Trigger
 from edge_protocol.batch import Context
 from edge_protocol.codes import Reason, Verdict
@@ -184,6 +185,26 @@ def test_one_connection_carries_many_verdicts(cell: Cell) -> None:
 
     assert connections == 1
     assert (outcome.ok, outcome.detail) == (True, "")
+
+
+def test_what_a_kill_interrupted_is_sent_again(cell: Cell) -> None:
+    """With its own key and bytes, before anything new and whatever the queue holds, and its outcome says so."""
+    killed, another = cell.output(), cell.output(queue=1)
+    for n in (1, 2):
+        killed.send(judgement(n))
+    settle(killed, 2)
+
+    another.resume([letter("mes", judgement(n)) for n in (1, 2)])
+    another.send(judgement(3))
+    outcomes = settle(another, 2)
+
+    told = [(headers["Idempotency-Key"], body) for _, headers, body in cell.receiver.requests]
+    assert told[2:4] == told[:2]
+    assert [(each.trigger, each.ok, each.pipeline) for each in outcomes[:2]] == [
+        (1, True, "surface"),
+        (2, True, "surface"),
+    ]
+    assert {each.detail for each in outcomes[:2]} == {f"taken at attempt 1; before: {KILLED}"}
 
 
 def test_the_end_settles_everything(cell: Cell) -> None:
