@@ -288,7 +288,7 @@ def _session(
     is_done = is_optimised or not how.optimise
     options.graph_optimization_level = levels.ORT_DISABLE_ALL if is_done else levels.ORT_ENABLE_ALL
     options.enable_cpu_mem_arena = how.arena
-    # Spinning costs 47 % of two cores at 20 Hz where sleeping costs 6 %, and its p99 is worse.
+    # At the pace of a line a thread that spins burns its core between two parts, and the neighbours need it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if how.provider != CPU:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")

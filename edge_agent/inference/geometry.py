@@ -126,7 +126,7 @@ class Geometry:
 
     def _resize(self, picture: Picture, width: int, height: int) -> Picture:
         if self._contract.resize == "area-pyramid":
-            # Exact halving is vectorised: with it 1080p → 224 takes a fifth of direct AREA, and no scratch is lost.
+            # Exact halving is vectorised: see pyramid_vs_area and scratches_kept of scripts/bench inference.
             while _halves(picture, width, height):
                 half = (picture.shape[0] // 2, picture.shape[1] // 2, *picture.shape[2:])
                 cv2.resize(picture, (half[1], half[0]), self._buffer(half, stage=1), interpolation=cv2.INTER_AREA)

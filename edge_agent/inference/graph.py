@@ -13,7 +13,7 @@ from edge_agent.errors import InferenceError
 from edge_protocol.codes import Reason
 
 MAX_FIELDS = 500_000
-"""Of all messages together: a quantized picture model has 5,300; half a million take seconds and 50 MB."""
+"""Of all messages together: a quantized picture model has thousands, and nobody else's file may cost without bound."""
 
 MAX_DEPTH = 16
 """Graphs within graphs."""

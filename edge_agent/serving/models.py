@@ -33,7 +33,7 @@ from edge_protocol.codes import Reason, Verdict
 PLATFORM = "onnxruntime_onnx"
 PICTURE_BYTES = 32 * 2**20
 MAX_PIXELS = 16_000_000
-"""The largest picture of a neighbour. The line itself takes larger ones, but nobody else may need 400 MB at once."""
+"""The largest picture of a neighbour. The line itself takes larger ones, but nobody else may need their memory."""
 
 Ask: TypeAlias = Callable[[str, str, float], None]
 """Called with (pipeline, infer or verdict, seconds) after each question."""

@@ -47,7 +47,7 @@ MAX_TEXT_BYTES = 8 * 2**20
 """The longest JSON body that is taken; what is larger is sent as binary tensors, which cost the line nothing."""
 
 CHUNK_BYTES = 64 * 1024
-"""Text that is made numbers in one go, 0.3 ms: while it is, no other thread of this process moves."""
+"""Text that is made numbers in one go: while it is, no other thread of this process moves."""
 
 MAX_NESTED_BYTES = 2**20
 

@@ -26,7 +26,7 @@ GRACE_US = 3 * S
 """A stream that was only just asked for is not yet away."""
 
 ROWS = 64
-"""A frame is compared with the one before on about this many of its rows: 0.1 ms at 1080p, all of them take 7."""
+"""A frame is compared with the one before on about this many of its rows: the sensor's noise is in all of them."""
 
 _LEAST_PAUSE_S = 0.5
 _CLOSE_S = 2.0

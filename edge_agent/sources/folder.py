@@ -21,7 +21,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 """More is not read: a file that large is no picture of one part."""
 
 LOOK_US = 50_000
-"""Shortest time between two readings of the folder: ten thousand files cost about 20 ms to list."""
+"""Shortest time between two readings of the folder: one of ten thousand files is work to list."""
 
 _UNFINISHED = (".tmp", ".part", ".partial")
 

@@ -25,7 +25,7 @@ WHITE = 250
 """From here on a pixel is white: a sensor's own noise keeps clipped pixels a little below 255."""
 
 SIDE = 64
-"""Side of the small picture that is compared with the one of a part in its place: .14 ms."""
+"""Side of the small picture that is compared with the one of a part in its place: that is done for each part."""
 
 FOUND = 0.1
 """Below this answer of the correlation the taught picture is not found in the new one at all."""

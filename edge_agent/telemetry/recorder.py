@@ -19,7 +19,7 @@ from edge_protocol.codes import Stream, Verdict
 from edge_protocol.messages import AnyRecord, Fault, Uncertain
 
 MAX_WAITING = 20_000
-"""Rows that wait in memory while the disk cannot be written: 16 minutes of 20 a second, some 10 MB."""
+"""Rows that wait in memory while the disk cannot be written: 16 minutes of 20 a second."""
 
 RETRY_S = 1.0
 

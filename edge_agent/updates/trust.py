@@ -69,7 +69,7 @@ class Trust:
         views = self._loaded()
         before = views.get(repository)
         digest, now_us = _digest(files), self._now_us()
-        # The hub repeats itself every minute; a set of a thousand releases takes 0.2 s of a core.
+        # The hub repeats itself every minute, and a set of many releases is work for a core.
         if before is not None and self._last.get(repository) == digest and now_us < before.expires_us:
             return
         try:
@@ -141,7 +141,7 @@ class Trust:
         held: Mapping[str, bytes] | None = None,
         now_us: int | None = None,
     ) -> Verified:
-        # python-tuf takes 0.1 s to import: only a gateway that is told of releases carries it.
+        # python-tuf is long to import: only a gateway that is told of releases carries it.
         from edge_agent.updates.verification import verify
 
         scratch = self._folder / ".draft"

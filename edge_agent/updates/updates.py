@@ -42,7 +42,7 @@ LOOK_US = 1_000_000
 
 RETRY_SET_US = 30_000_000
 TAKES, TAKES_US = 40, 10_000_000
-"""So many sets in ten seconds are verified, 15 ms each: who sends more must not take the processor from the line."""
+"""So many sets in ten seconds are verified: who sends more must not take the processor from the line."""
 
 NOTES, NOTES_US = 30, 600_000_000
 """So many refused sets in ten minutes are put on record; the records of the line have to find room too."""

@@ -35,7 +35,7 @@ from cloud_hub.updates.rollouts.plan import (
 from edge_protocol.updates import PASSING, Step
 
 MAX_GATEWAYS = 25
-"""So many are assigned in one look: each is signed for, in 25 ms, and the receiver waits for the same database."""
+"""So many are assigned in one look: each is signed for, and the receiver waits for the same database."""
 
 _S = 1_000_000
 _NOTHING = Report()

@@ -12,7 +12,7 @@ from edge_agent.judgement import Prediction, Region
 from edge_protocol.bundle import AnomalyOutput
 
 GRID = 512
-"""Sides of the grid on which outlines are drawn, at most: 0.3 ms for a tensor of 224 pixels, see `regions`."""
+"""Sides of the grid on which outlines are drawn, at most: their cost must not grow with the tensor, see `regions`."""
 
 Map = npt.NDArray[np.float32]
 

@@ -11,7 +11,7 @@ Array = npt.NDArray[Any]
 
 
 _BLOCK = 64
-"""Boxes that are compared with all others at once: at most 1 MB of numbers, and twenty times fewer steps."""
+"""Boxes that are compared with all others at once: with `MAX_CANDIDATES` of them 1 MB for each number of a box."""
 
 
 def suppress(found: Candidates, iou: float, limit: int) -> npt.NDArray[np.int64]:
