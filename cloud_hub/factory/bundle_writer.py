@@ -38,6 +38,13 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     return complete
 
 
+class _Named(msgspec.Struct, frozen=True):
+    """The release of a manifest, also of one that an older contract described: such a build is made anew."""
+
+    name: str
+    version: str
+
+
 def check_place(folder: Path, name: str, version: str) -> None:
     """See that a release may be written to `folder`.
 
@@ -47,8 +54,8 @@ def check_place(folder: Path, name: str, version: str) -> None:
     if not folder.exists():
         return
     try:
-        present = bundle.parse((folder / bundle.MANIFEST).read_bytes())
-    except (OSError, ManifestError) as error:
+        present = msgspec.json.decode((folder / bundle.MANIFEST).read_bytes(), type=_Named)
+    except (OSError, msgspec.MsgspecError) as error:
         message = f"{folder} is there and holds no bundle"
         raise FactoryError(message, "remove it, or build to another --out") from error
     if (present.name, present.version) != (name, version):

@@ -34,6 +34,8 @@ def run_recipe(build: Callable[[Path, Say], Path], recipe: Path) -> None:
         else:
             card = read_card(recipe.parent / "card.toml")["model"]
             check_place(folder, card["name"], card["version"])  # before the work, not after it
+            if options.if_changed and folder.exists():
+                _say(f"{folder} is built anew: what is there was made by other code, data or packages")
             build(options.out, _say)
         if options.report:
             sys.stdout.write("".join(f"{line}\n" for line in report(folder)))
