@@ -10,6 +10,7 @@ import pytest
 
 from cloud_hub.errors import LeftOut
 from cloud_hub.factory import agreement, quantize, tfjs_run, yard
+from cloud_hub.factory.accuracy_guard import Comparison
 from edge_agent.inference import selftest
 from edge_agent.inference.engine import Engine
 from edge_agent.inference.model import Model
@@ -142,12 +143,15 @@ def test_nobody_who_was_filmed_is_in_the_bundle(built: Path, frames: list[yard.P
 
 
 @pytest.mark.slow
-def test_int8_agrees_with_fp32(built: Path) -> None:
-    """What is shipped in integers sees nearly all that fp32 sees, and mostly says the same."""
+def test_what_is_shipped_in_integers_holds_the_guard(built: Path) -> None:
+    """The last attempt decides whether there is an int8 variant, and the card tells what each came to."""
     measured: dict[str, Any] = tomllib.loads((built / "card.toml").read_text())["measured"]
     manifest, _ = bundle.load(built)
+    same, auroc, rank = (
+        [figure for name, figure in measured.items() if name.startswith("int8") and name.endswith(end)]
+        for end in ("as by fp32", "fp32's verdicts", "rank correlation")
+    )
 
-    for variant in manifest.variants:
-        if variant.name != "fp32":
-            assert measured[f"{variant.name} persons of fp32 found again"]["value"] > 0.9
-            assert measured[f"{variant.name} same verdict as fp32"]["value"] > 0.85
+    found = Comparison(1 - auroc[-1], same[-1]["value"], rank[-1])
+    assert len(same) == len(auroc) == len(rank) > 0
+    assert any(variant.name != "fp32" for variant in manifest.variants) is found.holds
