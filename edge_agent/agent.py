@@ -93,6 +93,7 @@ class Agent:
                 stations=self._stations,
                 standing=self._standing,
                 updates=identity.why_no_updates(config) or "on",
+                limits=assembly.guard_limits(config),
             )
             self._uplink = assembly.make_uplink(config, around, self._outbox, self._clock, self._report.state)
             about = renewals.Around(self._pipelines, self._want, self._begin, self._is_silent, self._outbox)

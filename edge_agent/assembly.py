@@ -172,16 +172,26 @@ def make_guard(table: settings.Pipeline, model: Model, *, follows: bool = True) 
     Raises:
         ConfigError: the picture that it shall compare with cannot be read.
     """
-    contract = model.manifest.input
-    vibration = contract.vibration if isinstance(contract, WindowInput) else None
-    axes = 1 + len(vibration.axes) if vibration is not None else 1
-    return Guard(table.guard, KINDS[type(contract)], model.reference, axes=axes, follows=follows).check
+    return _guard(table, model, follows=follows).check
 
 
 def question_guards(config: Config) -> Callable[[str, Model], GuardCheck]:
     """What makes guards for the questions of neighbours: the limits of the pipeline, and no memory."""
     tables = {table.name: table for table in config.pipelines}
     return lambda pipeline, model: make_guard(tables[pipeline], model, follows=False)
+
+
+def guard_limits(config: Config) -> Callable[[str, Model], Mapping[str, tuple[float, float | None]]]:
+    """What tells the limits that hold for the pictures of a pipeline and its model, as numbers."""
+    tables = {table.name: table for table in config.pipelines}
+    return lambda pipeline, model: _guard(tables[pipeline], model, follows=False).limits
+
+
+def _guard(table: settings.Pipeline, model: Model, *, follows: bool) -> Guard:
+    contract = model.manifest.input
+    vibration = contract.vibration if isinstance(contract, WindowInput) else None
+    axes = 1 + len(vibration.axes) if vibration is not None else 1
+    return Guard(table.guard, KINDS[type(contract)], model.reference, axes=axes, follows=follows)
 
 
 def make_sources(config: Config) -> dict[str, dict[str, Source]]:

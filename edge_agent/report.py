@@ -9,6 +9,7 @@ from edge_agent import __version__
 from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.inference.hardware import CHOOSING_FLAGS, architecture, cpu_flags
+from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.monitoring.watch import Watch
 from edge_agent.serving.metrics import rss_bytes
@@ -33,10 +34,12 @@ class Reporter:
         stations: Sequence[Station],
         standing: Callable[[str], Standing] = lambda _pipeline: Standing(),
         updates: str = "off",
+        limits: Callable[[str, Model], Any] = lambda _pipeline, _model: {},
     ) -> None:
         """To be made before the stations take anything: what is on record then are the triggers of earlier runs.
 
-        `standing` says where the update of a pipeline is, `updates` whether there are any: `on`, or off and why.
+        `standing` says where the update of a pipeline is, `updates` whether there are any: `on`, or off and why;
+        `limits` what its guard trusts.
         """
         self._config = config
         self._clock = clock
@@ -46,6 +49,7 @@ class Reporter:
         self._stations = stations
         self._standing = standing
         self._updates = updates
+        self._limits = limits
         self._arch, self._cpu_flags = architecture(), tuple(sorted(CHOOSING_FLAGS & cpu_flags()))
         self._before = outbox.totals()
 
@@ -91,7 +95,8 @@ class Reporter:
             if watch.windows
         }
         state = msgspec.to_builtins(self.state())
-        return {"state": state, "faults": faults, "drift": drift, "updates": self._updates}
+        limits = {name: self._limits(name, pipeline.model) for name, pipeline in self._pipelines.items()}
+        return {"state": state, "faults": faults, "drift": drift, "limits": limits, "updates": self._updates}
 
     def pipelines(self) -> tuple[PipelineState, ...]:
         """Each pipeline with what it runs and what it has done."""

@@ -52,6 +52,7 @@ def ask(settings: Config) -> dict[str, Any]:
         "waiting_for_hub": waiting,
         "pipelines": state["pipelines"],
         "drift": live["drift"],
+        "limits": live.get("limits", {}),
     }
 
 
@@ -81,3 +82,10 @@ def _show(found: dict[str, Any]) -> None:
         click.echo(f"  {fault}")
     names = ("name", "model", "version", "variant", "triggers", "verdicts", "p50_ms", "p99_ms")
     show_rows([{key: row.get(key) for key in names if key in row} for row in found["pipelines"]], "no pipeline yet")
+    limits = [
+        {"pipeline": name, "trusted": signal, "from": low, "to": high}
+        for name, each in found.get("limits", {}).items()
+        for signal, (low, high) in each.items()
+    ]
+    if limits:
+        show_rows(limits, "")

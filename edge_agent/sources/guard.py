@@ -3,7 +3,7 @@
 What cannot be decoded never gets here: the decoder has its own reasons. Never changes the input.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
 from edge_agent.sample import Look
@@ -37,14 +37,13 @@ class Guard:
         Raises:
             ConfigError: the picture of `placed_like` cannot be read.
         """
-        own: dict[Kind, Callable[[], Check]] = {
-            "image": lambda: PictureGuard(settings, reference).check,
-            "window": lambda: WindowGuard(settings, axes).check,
-            "tensor": lambda: _trusted,
-        }
+        pictures = PictureGuard(settings, reference) if kind == "image" else None
+        self.limits: Mapping[str, tuple[float, float | None]] = pictures.limits if pictures is not None else {}
+        """Of a picture's signals, the lowest and the highest value that is trusted."""
+        own: dict[Kind, Check] = {"window": WindowGuard(settings, axes).check, "tensor": _trusted}
         # Values of a process repeat themselves: that a tensor is the one before says nothing.
         order = (SequenceGuard(settings, repeats=kind != "tensor").check,) if follows else ()
-        self._checks = (own[kind](), *order)
+        self._checks = (pictures.check if pictures is not None else own[kind], *order)
 
     def check(self, look: Look) -> Reason:
         """Why the input is not to be trusted, or NONE. Every sense sees every input, or it would count wrong."""

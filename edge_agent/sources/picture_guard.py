@@ -50,6 +50,12 @@ class PictureGuard:
         self._white = np.empty((0, 0), np.uint8)
         self._place = Place(settings.placed_like) if settings.placed_like is not None else None
 
+    @property
+    def limits(self) -> dict[str, tuple[float, float | None]]:
+        """By signal, what it must not be below, and above: the configured limits and those that good parts taught."""
+        colours: dict[str, tuple[float, float | None]] = {**self._colours}
+        return {"luma_mean": (self._settings.black_below, None), SHARPNESS: (self._blur_below, None), **colours}
+
     def check(self, look: Look) -> Reason:
         """Why nothing can be said of this picture, the plainest reason first."""
         if look.luma is None or not look.luma.size:

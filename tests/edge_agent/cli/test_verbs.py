@@ -7,7 +7,7 @@ import pytest
 from edge_agent.cli import status
 from edge_agent.cli.main import VERBS
 from tests.edge_agent.cli.conftest import Say
-from tests.gateways import Gateway, until
+from tests.gateways import FOLDER_TOML, Gateway, until
 
 READING = ("status", "verdicts", "outbox", "models", "drift", "config check", "update status", "update history")
 """The verbs that show something of a gateway."""
@@ -101,6 +101,20 @@ def test_status_of_a_running_agent(running: Gateway, say: Say) -> None:
     assert (pipeline["name"], pipeline["model"], pipeline["ready"]) == ("engine", "small-window", True)
     assert pipeline["triggers"] >= sum(pipeline["verdicts"].values()) > 0
     assert said.json["waiting_for_hub"]["verdicts"] > 0
+
+
+def test_status_tells_the_limits_that_hold(tmp_path: Path, say: Say) -> None:
+    """What a picture's guard trusts is a number for each signal, in words and in JSON."""
+    gateway = Gateway(tmp_path, toml=FOLDER_TOML, pipeline="surface", bundle="small-image")
+    guard = "[pipelines.guard]\nblur_below = 0.25\n\n[[outputs]]"
+    gateway.toml = gateway.toml.replace("[[outputs]]", guard, 1)
+    gateway.write()
+
+    with gateway.inside():
+        said, told = say("status", "--config", gateway.config), say("status", "--config", gateway.config, "--json")
+
+    assert told.json["limits"] == {"surface": {"luma_mean": [12.0, None], "sharpness": [0.25, None]}}
+    assert said.out.splitlines()[-1].split() == ["surface", "sharpness", "0.25", "-"]
 
 
 def test_each_fault_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, say: Say) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,19 @@ def test_a_lens_out_of_focus_is_blur() -> None:
     assert check(pictures(good_parts()), sharp, soft) == [Reason.NONE, Reason.BLUR]
     assert check(pictures(blur_below=limit), sharp, soft) == [Reason.NONE, Reason.BLUR]
     assert check(pictures(), sharp, soft) == [Reason.NONE, Reason.NONE]
+
+
+def test_the_limit_that_is_told_is_the_one_that_holds() -> None:
+    """What good parts taught stands as a number: an input's sharpness below it is blur, one at it is not."""
+    guard = pictures(good_parts())
+    lowest, highest = guard.limits["sharpness"]
+    seen = look(picture(1))
+
+    verdicts = [guard.check(replace(seen, signals={**seen.signals, "sharpness": lowest * by})) for by in (0.99, 1.0)]
+
+    assert lowest > 0
+    assert highest is None
+    assert verdicts == [Reason.BLUR, Reason.NONE]
 
 
 def test_a_lamp_of_another_colour_is_a_colour_shift() -> None:
