@@ -80,7 +80,7 @@ GUARD = range(262, FRAMES, 10)
 
 NOISE_EVERY, GUARD_THREADS = 15, 2
 RANKED, NEAR = 0.05, 0.05
-"""The guard ranks what is too weak to be told of as well: else all of that would be alike, at zero. And where scores are
+"""The guard ranks what is too weak to be told of as well: else all of that would be alike, at zero. Where scores are
 this near to a threshold, rounding decides."""
 
 EVERYDAY = ("astronaut.png", "coffee.png", "chelsea.png", "motorcycle_left.png", "motorcycle_right.png", "rocket.jpg")
