@@ -70,6 +70,12 @@ class Drift(Table, frozen=True, kw_only=True):
     windows: Annotated[int, Meta(ge=1, le=100)] = 2
 
 
+class Keys(Table, frozen=True, kw_only=True):
+    """So many days before a key's word expires whoever must renew it is warned."""
+
+    warn_days: Annotated[int, Meta(ge=1, le=365)] = 30
+
+
 class Settings(Table, frozen=True, kw_only=True):
     """The whole of `hub.toml`."""
 
@@ -79,6 +85,7 @@ class Settings(Table, frozen=True, kw_only=True):
     storage: Storage = Storage()
     receiving: Receiving = Receiving()
     drift: Drift = Drift()
+    keys: Keys = Keys()
 
 
 class Config(msgspec.Struct, frozen=True):

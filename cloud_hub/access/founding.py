@@ -55,6 +55,9 @@ lease_s = 15.0              # after so long without a sign of life another repli
 window_samples = 500
 psi = 0.25
 windows = 2                 # in a row, to raise an alarm and to clear it
+
+[keys]
+warn_days = 30              # before a root, a delegation or a publisher's signature expires
 """
 
 

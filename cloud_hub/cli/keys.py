@@ -17,7 +17,7 @@ from cloud_hub.errors import ConfigError, TrustError
 from cloud_hub.storage import files
 from cloud_hub.storage.migrate import upgrade
 from cloud_hub.storage.schema import publishers
-from cloud_hub.updates import ceremony, offline, repository, signing
+from cloud_hub.updates import ceremony, expiry, offline, repository, signing
 from cloud_hub.updates.repository import DIRECTORS, MODELS
 from cloud_hub.updates.signing import ROOT, TARGETS, TIMESTAMP, Delegation
 from edge_protocol import envelope
@@ -163,15 +163,19 @@ def roots(*, out: Path, folder: Path, as_json: bool) -> None:
 @as_json
 def show(*, folder: Path, as_json: bool) -> None:
     """Show roots, delegations and expiry."""
-    with place.opened(place.load(folder)) as database, database.reading() as connection:
+    settings = place.load(folder)
+    with place.opened(settings) as database, database.reading() as connection:
         rows = [*_top(connection), *_publishers(connection)]
+        warned = expiry.warnings(connection, SystemClock().wall_us(), settings.settings.keys.warn_days)
     if as_json:
-        show_json(rows)
+        show_json({"keys": rows, "warnings": warned})
         return
     for row in rows:
         row["expires"] = when(row.pop("expires_us"))
         row["key"] = row["key"][:12]
     show_rows(rows, f"{repository.OFF}; {repository.OFF_HINT}")
+    for each in warned:
+        click.echo(f"warning: {when(each.expires_us)}: {each.text}")
 
 
 def _top(connection: Connection) -> Iterator[dict[str, Any]]:

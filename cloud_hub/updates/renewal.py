@@ -18,8 +18,12 @@ from edge_protocol.envelope import PrivateKey
 MAX_AT_ONCE = 50
 """Repositories in one transaction: others want to write too."""
 
-_LEFT_DAYS = {TIMESTAMP: ONLINE_DAYS[TIMESTAMP] - 1, SNAPSHOT: ONLINE_DAYS[SNAPSHOT] // 2}
-_DIRECTED = {**_LEFT_DAYS, TARGETS: ONLINE_DAYS[TARGETS] // 2}
+LEFT_DAYS = {
+    TIMESTAMP: ONLINE_DAYS[TIMESTAMP] - 1,
+    SNAPSHOT: ONLINE_DAYS[SNAPSHOT] // 2,
+    TARGETS: ONLINE_DAYS[TARGETS] // 2,
+}
+"""With so many days left a role that the online key signs is due."""
 
 
 class Due(NamedTuple):
@@ -34,7 +38,7 @@ def due(connection: Connection, now_us: int) -> list[Due]:
     column = trust_files.c
     soon = [
         (column.role == role) & (column.expires_us < now_us + days * DAY_US) & _signed_here(role)
-        for role, days in _DIRECTED.items()
+        for role, days in LEFT_DAYS.items()
     ]
     query = select(column.repository, column.gateway, column.role).where(or_(*soon))
     rows = connection.execute(query.order_by(column.expires_us).limit(MAX_AT_ONCE))

@@ -137,7 +137,9 @@ def test_show_says_who_signs_what(hub: HubProcess, tmp_path: Path) -> None:
     """
     assert "keys init" in run("keys", "show", "--hub", hub.folder).out
     stick = begin(hub)
-    rows: list[dict[str, Any]] = say("keys", "show", "--hub", hub.folder)
+    told = say("keys", "show", "--hub", hub.folder)
+    rows: list[dict[str, Any]] = told["keys"]
+    assert told["warnings"] == []
     assert {row["role"]: row["signs"] for row in rows}["publisher alice"] == "engine-*"
     assert len([row for row in rows if row["role"] == "models root"]) == 3
 

@@ -25,7 +25,20 @@ def browser(server: WebServer, visitor: httpx.Client) -> httpx.Client:
 def test_empty_pages_say_how_to_begin(browser: httpx.Client) -> None:
     """Before the first release both pages name the commands that bring one."""
     assert "cloud-hub rollout create" in text_of(browser.get("/rollouts").text)
-    assert "cloud-hub publish" in text_of(browser.get("/models").text)
+    models = text_of(browser.get("/models").text)
+    assert "cloud-hub publish" in models
+    assert "expires" not in models
+
+
+def test_what_expires_is_told_where_the_releases_are(browser: httpx.Client, works: Works) -> None:
+    """A hub whose roots end soon says so above its releases, with the command that signs new ones."""
+    works.clock.advance(340 * 86_400)
+    browser.post("/login", data={"token": TOKEN}, headers={"accept": "text/html"})
+
+    page = text_of(browser.get("/models").text)
+
+    assert page.count("models root expires soon") == 1
+    assert "cloud-hub keys rotate" in page
 
 
 def test_the_list_says_where_each_rollout_stands(browser: httpx.Client, works: Works) -> None:
