@@ -21,7 +21,9 @@ def command(config_file: Path, *, verbose: bool, as_json: bool) -> None:
     _log(as_json=as_json, level=logging.DEBUG if verbose else logging.INFO)
     settings = place.load(config_file)
     from edge_agent.agent import Agent
+    from edge_agent.inference import memory
 
+    memory.settle()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())

@@ -10,7 +10,7 @@ FIGURES = {
     "pipeline_vs_raw_1080p_frame": "the whole line from decoded 1080p frames ÷ the bare session of its model (≥ 0.75)",
     "pipeline_vs_raw_1080p_jpeg": "the same from 1080p JPEG bytes (stated: decoding is a thread's whole work)",
     "int8_speedup_lite0": "backbone: time in fp32 ÷ time all in integers as this processor gets them (≥ 1.8)",
-    "rss_mb_two_models": "resident MB of a gateway with both models, 1080p JPEG at 20 Hz, after 20 s (< 150)",
+    "rss_mb_two_models": "resident MB of a gateway with both models, 1080p JPEG at 20 Hz: the median of 25 s (< 150)",
     "cold_start_s": "process start to the first verdict of both models, model cache warm (< 1.5)",
     "cpu_idle_pct": "per cent of one core of that gateway, connected, while nothing arrives (< 3)",
     "outbox_vs_raw": "durable verdicts a second ÷ bare executemany, batches of 100, same sync (≥ 0.6)",

@@ -18,7 +18,7 @@ FIGURES = {
     "swap_lost": "triggers without a verdict over 1,000 swaps at 30 parts a second (0)",
     "swap_duplicated": "triggers with more than one (0)",
     "swap_gap_frames_p99": "p99 of how much longer than the line's own pace a swap takes, in parts (≤ 1)",
-    "rss_mb_two_models": "resident MB of a gateway with both models, 1080p JPEG at 20 Hz, after 25 s (< 150)",
+    "rss_mb_two_models": "resident MB of a gateway with both models, 1080p JPEG at 20 Hz: the median of 25 s (< 150)",
     "rss_mb_probation": "highest resident MB of that gateway while a third model is on probation (≤ 190)",
     "cold_start_s": "process start to the first verdict of both models, model cache warm (< 1.5)",
     "cpu_idle_pct": "per cent of one core of that gateway, connected, while nothing arrives (< 3)",
