@@ -1,0 +1,71 @@
+"""A folder of bundles comes in; of each int8 variant its size, its speed here, float nodes and errors go out, as text."""
+
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter
+
+import onnx
+
+from edge_agent.inference.hardware import architecture, cpu_flags
+from edge_agent.inference.model import Model
+from edge_agent.inference.variants import candidates
+from edge_protocol import bundle
+from edge_protocol.bundle import Manifest
+from scripts.benches import pairs
+
+FLOAT = "fp32"
+WEIGHED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+FIGURES = ("auroc lost", "same verdict", "rank correlation")
+RUNS, SLICES = 10, 15
+
+
+def report(bundles: Path) -> Iterator[str]:
+    """Lines for each bundle of the folder that has int8 variants."""
+    for folder in sorted(path.parent for path in bundles.glob(f"*/{bundle.MANIFEST}")):
+        manifest, _digest = bundle.load(folder)
+        for variant in manifest.variants:
+            if variant.name != FLOAT:
+                yield from _of_variant(folder, manifest, variant.name)
+
+
+def _of_variant(folder: Path, manifest: Manifest, name: str) -> Iterator[str]:
+    size_mb, floats_mb = ((folder / manifest.variant(each).file).stat().st_size / 1e6 for each in (name, FLOAT))
+    yield f"{folder.name} {name}: {size_mb:.1f} MB of {floats_mb:.1f}; {_speed_up(folder, manifest, name)}"
+    floats = nodes_in_float(onnx.load(folder / manifest.variant(name).file))
+    yield f"  left in float: {', '.join(floats) or 'none'}"
+    measured = tomllib.loads((folder / manifest.card).read_text())["measured"]
+    for when in ("all in integers", "as shipped"):
+        keys = {figure: f"{name} {when}: {figure}" for figure in FIGURES}
+        if all(key in measured for key in keys.values()):
+            yield f"  {when}: " + ", ".join(f"{figure} {measured[key]:.4f}" for figure, key in keys.items())
+
+
+def nodes_in_float(model: onnx.ModelProto) -> list[str]:
+    """The names of convolutions and multiplications whose weights are not integers."""
+    makers = {output: node.op_type for node in model.graph.node for output in node.output}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type in WEIGHED and makers.get(node.input[1]) != "DequantizeLinear"
+    ]
+
+
+def _speed_up(folder: Path, manifest: Manifest, name: str) -> str:
+    if name not in {each.name for each in candidates(manifest, cpu_flags(), architecture())}:
+        return "its speed is not to be had on this processor"
+    ratio = pairs.told(pairs.ratios(_rate(folder, name), _rate(folder, FLOAT), SLICES))
+    return f"{ratio} times as fast as {FLOAT} here, one thread, in turns"
+
+
+def _rate(folder: Path, name: str) -> Callable[[], float]:
+    model = Model.load(folder, variant=name)
+    tensor = model.new_tensor()
+
+    def rate() -> float:
+        start_s = perf_counter()
+        for _ in range(RUNS):
+            model.run(tensor)
+        return RUNS / (perf_counter() - start_s)
+
+    return rate
