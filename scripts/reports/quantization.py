@@ -1,4 +1,4 @@
-"""A folder of bundles comes in; of each int8 variant its size, its speed here, float nodes and errors go out, as text."""
+"""A folder of bundles comes in; of each int8 variant its size, speed here, float nodes and errors go out, as text."""
 
 import tomllib
 from collections.abc import Callable, Iterator
