@@ -14,11 +14,9 @@ from edge_agent.sample import Sample, Trigger
 from edge_agent.settings import MqttSource as Settings
 from edge_agent.sources.inbox import Inbox
 from edge_agent.sources.payload import Form, read
+from edge_agent.sources.subscription import Subscription
 from edge_protocol.codes import Reason, Verdict
 from edge_protocol.link import Hearing, Link
-
-GRACE_US = 3_000_000
-"""A link that is not connected for so long is away: before that it may only be about to connect."""
 
 HEAR = Hearing(retained=False, max_bytes=4_000_000)
 """A retained message is the last part again, not a new one; what the broker kept while we were away is new."""
@@ -33,16 +31,14 @@ class MqttSource:
         self, settings: Settings, make_link: Callable[[], Link], now_us: Callable[[], int] = system_mono_us
     ) -> None:
         self._settings = settings
-        self._make_link = make_link
         self._now_us = now_us
         self._form = Form(settings.channels, settings.length)
         self._inbox: Inbox[Sample] = Inbox(
             settings.queue, lambda sample: int(sample.number is None), size_bytes=lambda sample: sample.size_bytes
         )
         self._recent: deque[tuple[int, int]] = deque(maxlen=_RECENT)
-        self._link: Link | None = None
+        self._subscription = Subscription(settings.topic, make_link, self._hear)
         self._is_open = False
-        self._seen_us = 0
 
     def open(self) -> None:
         """Get ready. A broker that is away at the start is no error: it may come.
@@ -74,8 +70,7 @@ class MqttSource:
         sample = self._inbox.take()
         if sample is not None:
             return sample
-        is_there = self._link is not None and self._link.connected
-        problem = "no message is there" if is_there else "the broker is away"
+        problem = "no message is there" if self._subscription.connected else "the broker is away"
         return Sample(fault=Reason.SOURCE_FAULT, detail=f"{self._settings.broker}: {problem}")
 
     def done(self, trigger: Trigger, verdict: Verdict) -> None:
@@ -84,26 +79,18 @@ class MqttSource:
     def close(self) -> None:
         """Say goodbye to the broker."""
         self._is_open = False
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+        self._subscription.close()
 
     def _listen(self, mono_us: int) -> None:
-        """Connect at the first question: until then a second agent started by mistake has taken nobody's messages."""
-        if self._link is None and self._is_open:
-            self._link = self._make_link()
-            self._link.subscribe(self._settings.topic)
-            self._link.start(self._hear, lambda: None)
-            self._seen_us = mono_us
+        if self._is_open:
+            self._subscription.listen(mono_us)
 
     def _check(self, mono_us: int) -> None:
-        if self._link is None or self._link.connected:
-            self._seen_us = mono_us
-        elif mono_us - self._seen_us >= GRACE_US:
+        if self._subscription.is_away(mono_us):
             message = f"source {self._settings.name!r}: {self._settings.broker} is away"
             raise SourceError(message, "look at the broker and the network; the link is tried again by itself")
 
-    def _hear(self, _topic: str, payload: bytes) -> None:
+    def _hear(self, payload: bytes) -> None:
         """On the link's thread."""
         sample = read(self._settings.payload, payload, self._form, self._now_us())
         if sample.number is not None:

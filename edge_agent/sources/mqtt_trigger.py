@@ -10,8 +10,8 @@ from edge_agent.clock import system_mono_us
 from edge_agent.errors import SourceError
 from edge_agent.settings import MqttTrigger as Settings
 from edge_agent.sources.inbox import Inbox
-from edge_agent.sources.mqtt import GRACE_US
 from edge_agent.sources.payload import read_names
+from edge_agent.sources.subscription import Subscription
 from edge_agent.sources.triggers import WAIT_S, Tick
 from edge_protocol.link import Hearing, Link
 
@@ -28,13 +28,11 @@ class MqttTrigger:
         self, settings: Settings, make_link: Callable[[], Link], now_us: Callable[[], int] = system_mono_us
     ) -> None:
         self._settings = settings
-        self._make_link = make_link
         self._now_us = now_us
         self._idle_s = min(settings.poll_s, WAIT_S)
         self._inbox: Inbox[Tick] = Inbox(settings.queue, lambda tick: int(tick.number is None))
-        self._link: Link | None = None
+        self._subscription = Subscription(settings.topic, make_link, self._hear)
         self._last: int | None = None
-        self._seen_us = 0
 
     def poll(self, mono_us: int) -> Tick | None:
         """The oldest message, with how many were pushed out before it; numbered ones are missed by their numbers.
@@ -42,15 +40,13 @@ class MqttTrigger:
         Raises:
             SourceError: the broker is away.
         """
-        if self._link is None:
-            self._link = self._make_link()
-            self._link.subscribe(self._settings.topic)
-            self._link.start(self._hear, lambda: None)
-            self._seen_us = mono_us
+        self._subscription.listen(mono_us)
         tick = self._inbox.take()
         if tick is not None:
             return replace(tick, missed=self._inbox.settle(MAX_MISSED))
-        self._check(mono_us)
+        if self._subscription.is_away(mono_us):
+            message = f"trigger {self._settings.name!r}: {self._settings.broker} is away"
+            raise SourceError(message, "look at the broker and the network; parts that pass now are not seen")
         return None
 
     def idle_s(self, mono_us: int) -> float:  # noqa: ARG002 (a message may come at any time)
@@ -59,18 +55,9 @@ class MqttTrigger:
 
     def close(self) -> None:
         """Say goodbye to the broker."""
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+        self._subscription.close()
 
-    def _check(self, mono_us: int) -> None:
-        if self._link is None or self._link.connected:
-            self._seen_us = mono_us
-        elif mono_us - self._seen_us >= GRACE_US:
-            message = f"trigger {self._settings.name!r}: {self._settings.broker} is away"
-            raise SourceError(message, "look at the broker and the network; parts that pass now are not seen")
-
-    def _hear(self, _topic: str, payload: bytes) -> None:
+    def _hear(self, payload: bytes) -> None:
         """On the link's thread."""
         names = read_names(payload)
         number = names.get("number")

@@ -14,7 +14,8 @@ from edge_agent.clock import system_mono_us
 from edge_agent.errors import ConfigError, SourceError
 from edge_agent.sample import Sample, Trigger
 from edge_agent.sources.kinds import make_source
-from edge_agent.sources.mqtt import GRACE_US, HEAR, MqttSource
+from edge_agent.sources.mqtt import HEAR, MqttSource
+from edge_agent.sources.subscription import GRACE_US
 from edge_protocol.codes import Reason
 from edge_protocol.link import Link
 from edge_protocol.loopback import LoopbackBroker
@@ -252,7 +253,7 @@ def test_it_hears_a_real_broker_and_no_retained_message(real_broker: EmbeddedBro
     source.open()
     source.waiting(system_mono_us())
     assert isinstance(source, MqttSource)
-    eventually(lambda: source._link is not None and source._link.connected)
+    eventually(lambda: source._subscription.connected)
 
     sensor.publish(TOPIC, b'{"signal": [2], "part": "new"}')
     eventually(lambda: source.waiting(system_mono_us()))

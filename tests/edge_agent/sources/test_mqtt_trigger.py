@@ -7,8 +7,8 @@ import pytest
 
 from edge_agent import settings
 from edge_agent.errors import SourceError
-from edge_agent.sources.mqtt import GRACE_US
 from edge_agent.sources.mqtt_trigger import HEAR, MqttTrigger
+from edge_agent.sources.subscription import GRACE_US
 from edge_agent.sources.triggers import Tick
 from edge_protocol.loopback import LoopbackBroker
 
