@@ -11,6 +11,8 @@ import click
 from edge_agent.cli import place
 from edge_agent.cli.printing import as_json, show_facts, show_json, show_rows
 from edge_agent.config import Config
+from edge_agent.errors import ConfigError
+from edge_agent.settings.bearer import read_token
 
 TIMEOUT_S = 5.0
 
@@ -62,14 +64,14 @@ def _ask_live(settings: Config) -> Any:
         with closing(http.client.HTTPConnection(address["host"], address["port"], timeout=TIMEOUT_S)) as connection:
             connection.request("GET", "/status", headers=_token(settings.serving.token_file))
             answer = json.loads(connection.getresponse().read())
-    except (OSError, ValueError, KeyError, http.client.HTTPException):
+    except (OSError, ValueError, KeyError, ConfigError, http.client.HTTPException):
         return None
     # A port that another gateway has by now answers too, with another name.
     return answer if answer.get("state", {}).get("gateway") == settings.gateway.id else None
 
 
 def _token(file: Path | None) -> dict[str, str]:
-    return {} if file is None else {"Authorization": f"Bearer {file.read_text('ascii').strip()}"}
+    return {} if file is None else {"Authorization": f"Bearer {read_token(file, '[serving]')}"}
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -11,11 +11,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 
-from edge_agent.errors import OutputError
+from edge_agent.errors import ConfigError, OutputError
 from edge_agent.judgement import Judgement
 from edge_agent.outputs.output import Letter, letter, outcome, outcome_of
-from edge_agent.outputs.webhook import Webhook, read_token
+from edge_agent.outputs.webhook import Webhook
 from edge_agent.settings import HttpOutput as Settings
+from edge_agent.settings.bearer import read_token
 from edge_protocol.messages import Outcome
 
 _LEAST_PAUSE_S = 0.25
@@ -59,12 +60,9 @@ class HttpOutput:
         """
         if self._settings.token_file is not None:
             try:
-                read_token(self._settings.token_file)
-            except ValueError as error:
-                message = f"output {self.name!r}: {error}"
-                raise OutputError(
-                    message, "let the agent read the file; it holds the token and nothing else"
-                ) from error
+                read_token(self._settings.token_file, f"output {self.name!r}")
+            except ConfigError as error:
+                raise OutputError(str(error), error.hint) from error
         self._thread = threading.Thread(target=self._run, name=f"http-{self.name}", daemon=True)
         self._thread.start()
 

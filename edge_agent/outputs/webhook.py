@@ -15,6 +15,8 @@ from time import monotonic
 from urllib.parse import urlsplit
 
 from edge_agent import __version__
+from edge_agent.errors import ConfigError
+from edge_agent.settings.bearer import read_token
 
 MAX_ANSWER_BYTES = 64 * 1024
 _AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
@@ -74,7 +76,7 @@ class Webhook:
         self._began_s, self._is_ended = monotonic(), False
         try:
             return self._post(body, key)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, ConfigError) as error:
             self.close()
             return _LATE if self._is_ended else _lost(error)
         finally:
@@ -82,7 +84,7 @@ class Webhook:
 
     def _post(self, body: bytes, key: str) -> Answer:
         headers = {"Content-Type": "application/json", "Idempotency-Key": key, "User-Agent": f"lineside/{__version__}"}
-        if self._token_file is not None:
+        if self._token_file is not None:  # read anew each time: it may be renewed
             headers["Authorization"] = f"Bearer {read_token(self._token_file)}"
         if self._connection is None:
             self._connection = self._make_connection()
@@ -99,23 +101,6 @@ class Webhook:
         if self._url.scheme == "https":
             return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=self._tls)
         return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
-
-
-def read_token(path: Path) -> str:
-    """The token in a file, read anew for each POST: it may be renewed.
-
-    Raises:
-        ValueError: there is none that can be sent.
-    """
-    try:
-        token = path.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"cannot read the token in {path}"
-        raise ValueError(message) from error
-    if not token.isprintable() or not token or " " in token:
-        message = f"{path} holds no token"
-        raise ValueError(message)
-    return token
 
 
 def _judge(response: http.client.HTTPResponse) -> Answer:

@@ -2,36 +2,16 @@
 
 import hmac
 from http import HTTPStatus
-from pathlib import Path
 
-from edge_agent.errors import ConfigError
 from edge_agent.serving.connection import Site
 from edge_agent.serving.http import Head, Reply
 from edge_agent.serving.refusal import Refusal
 from edge_agent.settings.checks import is_here
 
-MIN_BYTES = 16
+MIN_TOKEN = 16
 
 ALIVE = frozenset(("/health/live", "/v2/health/live"))
 """What may be asked without: who restarts a process need not know a secret."""
-
-
-def read_token(path: Path) -> bytes:
-    """The token in a file.
-
-    Raises:
-        ConfigError: it cannot be read, or is too short to be one.
-    """
-    hint = "write 32 random characters there, readable by the agent's user only: openssl rand -hex 16"
-    try:
-        token = path.read_bytes().strip()
-    except OSError as error:
-        message = f"[serving] token_file: cannot read {path}: {error.strerror}"
-        raise ConfigError(message, hint) from error
-    if len(token) < MIN_BYTES or not token.isascii():
-        message = f"[serving] token_file: {path} holds no token of at least {MIN_BYTES} characters"
-        raise ConfigError(message, hint)
-    return token
 
 
 class Guarded:

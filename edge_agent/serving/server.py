@@ -14,7 +14,8 @@ from pathlib import Path
 
 from edge_agent.errors import ConfigError
 from edge_agent.serving.connection import Budget, Connection, Site
-from edge_agent.serving.door import Guarded, Local, read_token
+from edge_agent.serving.door import MIN_TOKEN, Guarded, Local
+from edge_agent.settings.bearer import read_token
 from edge_agent.settings.checks import is_loopback
 
 MAX_CONNECTIONS = 24
@@ -50,7 +51,7 @@ class Server:
         if token_file is None and not is_loopback(host):
             message = f"[serving] host {host} is reached by other machines, and there is no token"
             raise ConfigError(message, "set token_file, or take 127.0.0.1 and let a proxy decide who may ask")
-        self._token = read_token(token_file) if token_file is not None else b""
+        self._token = read_token(token_file, "[serving]", least=MIN_TOKEN).encode() if token_file is not None else b""
         self._begin = begin
         self._path = path
         self._budget = Budget(BODIES_BYTES)

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge_agent.clock import system_mono_us
-from edge_agent.errors import SourceError
+from edge_agent.errors import ConfigError, SourceError
 from edge_agent.sample import Sample, Trigger
 from edge_agent.settings import PushSource as Settings
+from edge_agent.settings.bearer import read_token
 from edge_agent.sources.inbox import MAX_BYTES
 from edge_agent.sources.payload import Form
 from edge_agent.sources.reception import Reception, Terms
@@ -62,7 +63,7 @@ class PushSource:
             form=Form(table.channels, table.length),
             max_bytes=round(table.max_mb * 2**20),
             take_s=table.take_s,
-            token=_read_token(table),
+            token=self._read_token(),
             now_us=self._now_us,
         )
         try:
@@ -71,6 +72,13 @@ class PushSource:
             message = f"source {table.name!r}: cannot listen on {table.host}:{table.port}: {error}"
             raise SourceError(message, "take a free port of this machine; another agent may be running") from error
         log.info("source %s takes parts at http://%s:%d%s", table.name, table.host, self.port, table.path)
+
+    def _read_token(self) -> str:
+        table = self._settings
+        try:
+            return read_token(table.token_file, f"source {table.name!r}") if table.token_file is not None else ""
+        except ConfigError as error:
+            raise SourceError(str(error), error.hint) from error
 
     def waiting(self, mono_us: int) -> bool:  # noqa: ARG002 (who waits, waits)
         """Whether a part is there."""
@@ -120,17 +128,3 @@ class PushSource:
                 return False
             self._waiting.remove(ticket)
             return True
-
-
-def _read_token(table: Settings) -> str:
-    if table.token_file is None:
-        return ""
-    try:
-        token = table.token_file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"source {table.name!r}: cannot read the token in {table.token_file}"
-        raise SourceError(message, "let the agent read the file; it holds the token and nothing else") from error
-    if not token:
-        message = f"source {table.name!r}: {table.token_file} is empty"
-        raise SourceError(message, "write a token into it, as `openssl rand -hex 32` makes one")
-    return token
