@@ -167,7 +167,7 @@ class Intake:
             for slot in range(header.slots):
                 self._slots.free(slot)
             end = next_n + header.slots
-            return Recovery((), (), end, power_cut=True, skipped=(next_n, end - 1))
+            return Recovery((), (), end, power_cut=True, skipped=(after + 1, end - 1))
         answered: list[Judgement] = []
         unanswered: list[Judgement] = []
         torn = 0

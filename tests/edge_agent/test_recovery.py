@@ -173,7 +173,7 @@ def test_after_a_power_cut_the_ring_is_not_believed(lives: Lives) -> None:
 
     assert second.verdicts() == [(1, "OK", "NONE")]
     uncertain = [event for event in second.events() if isinstance(event, Uncertain)]
-    assert [(e.first_trigger, e.last_trigger, e.reason) for e in uncertain] == [(3, 66, "power-cut")]
+    assert [(e.first_trigger, e.last_trigger, e.reason) for e in uncertain] == [(2, 66, "power-cut")]
     assert (uncertain[0].from_us, uncertain[0].to_us) == (last_us, lives.clock.wall_us())
     assert second.take().trigger.n == 67
 

@@ -165,6 +165,22 @@ def test_after_a_power_cut_the_ring_is_not_believed(path: Path):
     assert found.next_n > taken[-1]
 
 
+def test_a_power_cut_makes_all_triggers_uncertain_that_have_no_record(path: Path):
+    """
+    Where the disk has the ring as it was last, the triggers that it had given are uncertain too, not only later ones.
+    """
+    intake = opened(path)
+    given = [intake.take(("surface",), 1, 2).n for _ in range(SLOTS)]
+    recorded = given[3]
+
+    found = opened(path, boot="boot-2", after=recorded).recover()
+
+    assert found.skipped is not None
+    assert found.skipped[0] == recorded + 1
+    assert found.skipped[1] >= given[-1]
+    assert found.next_n > found.skipped[1]
+
+
 def test_a_boot_after_an_orderly_stop_is_no_power_cut(path: Path):
     """
     A machine that was shut down in order leaves nothing uncertain.
