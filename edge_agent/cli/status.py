@@ -11,7 +11,6 @@ import click
 from edge_agent.cli import place
 from edge_agent.cli.printing import as_json, show_facts, show_json, show_rows
 from edge_agent.config import Config
-from edge_agent.errors import ConfigError
 from edge_agent.settings.bearer import read_token
 
 TIMEOUT_S = 5.0
@@ -59,12 +58,15 @@ def ask(settings: Config) -> dict[str, Any]:
 
 
 def _ask_live(settings: Config) -> Any:
+    told = settings.data_dir / "serving.json"
+    # Without its token an agent that runs would look as if it did not.
+    headers = _token(settings.serving.token_file) if told.exists() else {}
     try:
-        address = json.loads((settings.data_dir / "serving.json").read_bytes())
+        address = json.loads(told.read_bytes())
         with closing(http.client.HTTPConnection(address["host"], address["port"], timeout=TIMEOUT_S)) as connection:
-            connection.request("GET", "/status", headers=_token(settings.serving.token_file))
+            connection.request("GET", "/status", headers=headers)
             answer = json.loads(connection.getresponse().read())
-    except (OSError, ValueError, KeyError, ConfigError, http.client.HTTPException):
+    except (OSError, ValueError, KeyError, http.client.HTTPException):
         return None
     # A port that another gateway has by now answers too, with another name.
     return answer if answer.get("state", {}).get("gateway") == settings.gateway.id else None

@@ -117,6 +117,22 @@ def test_status_tells_the_limits_that_hold(tmp_path: Path, say: Say) -> None:
     assert said.out.splitlines()[-1].split() == ["surface", "sharpness", "0.25", "-"]
 
 
+def test_status_without_its_token_says_so(tmp_path: Path, say: Say) -> None:
+    """An agent whose token cannot be had is not told to be stopped: what is wrong with the token is."""
+    token = tmp_path / "token"
+    token.write_text("a" * 32)
+    gateway = Gateway(tmp_path)
+    gateway.toml += f'\n[serving]\ntoken_file = "{token}"\n'
+    gateway.write()
+
+    with gateway.inside():
+        token.write_text("")
+        said = say("status", "--config", gateway.config)
+
+    assert said.code == 2
+    assert str(token) in said.err
+
+
 def test_each_fault_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, say: Say) -> None:
     """Two faults are two lines under their number: an operator reads them apart."""
     gateway = Gateway(tmp_path)
