@@ -23,7 +23,7 @@ from cloud_hub.factory.goldens import Candidate, choose_goldens
 from cloud_hub.factory.graph import join
 from cloud_hub.factory.quantize import tensors_of
 from cloud_hub.factory.run import Run, Say
-from cloud_hub.factory.second_opinion import by_reference
+from cloud_hub.factory.second_opinion import by_reference, is_one_way
 from cloud_hub.factory.weights import read_weights
 from edge_agent.inference.model import Model
 from edge_agent.inference.selftest import trace
@@ -70,11 +70,9 @@ def build(plan: Plan, parts: Parts, out: Path, say: Say) -> Path:
     measured = _judge(run, parts, lesson, draft) | anomaly_variants.told(draft.guarded)
     run.step("goldens and reference: of the labelled parts")
     candidates = list(_candidates(parts, draft.loaded["fp32"][0]))
-    # What is made larger is made so by OpenCV alone: a second opinion would be one of another picture.
-    sides = (side for pictures in parts.chosen for picture in pictures for side in picture.shape[:2])
-    opinion = (
-        by_reference(draft.models["fp32"], CONTRACT) if min(sides) >= max(CONTRACT.height, CONTRACT.width) else None
-    )
+    wanted = (CONTRACT.height, CONTRACT.width)
+    are_known = all(is_one_way(picture.shape, wanted) for pictures in parts.chosen for picture in pictures)
+    opinion = by_reference(draft.models["fp32"], CONTRACT) if are_known else None
     goldens, files = choose_goldens({name: pair[0] for name, pair in draft.loaded.items()}, candidates, opinion)
     judged = evaluate.judge_all(draft.loaded["fp32"], parts.chosen[0])
     reference = make_reference({**judged.signals, "score": judged.scores})

@@ -6,6 +6,7 @@ Runtime: whatever both paths say of a golden is no mistake of either. Never used
 
 import io
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def by_classifier(classifier: Any, contract: WindowInput) -> SecondOpinion:
 
 
 def by_reference(model: bytes, contract: ImageInput) -> SecondOpinion:
-    """The float graph, node by node in numpy, on a picture that Pillow has decoded and numpy has made smaller.
+    """The float graph, node by node in numpy, on a picture that Pillow has decoded and numpy has resized.
 
     It shares the graph with the production path, and no code: what turned the weights into the graph is not checked.
     """
@@ -48,7 +49,7 @@ def by_reference(model: bytes, contract: ImageInput) -> SecondOpinion:
 
     def score(data: bytes) -> float:
         with PIL.Image.open(io.BytesIO(data)) as picture:
-            pixels = _shrink(np.asarray(picture.convert("RGB"), np.float64), contract.height, contract.width)
+            pixels = _resize(np.asarray(picture.convert("RGB"), np.float64), contract.height, contract.width)
         planes = ((pixels - np.array(contract.mean)) / np.array(contract.std)).transpose(2, 0, 1)
         (found,) = evaluator.run(["score"], {contract.tensor: planes[None].astype(np.float32)})
         return float(np.asarray(found).reshape(1)[0])
@@ -56,22 +57,27 @@ def by_reference(model: bytes, contract: ImageInput) -> SecondOpinion:
     return SecondOpinion(f"onnx {onnx.__version__} reference evaluator on pixels of Pillow {PIL.__version__}", score)
 
 
-def _shrink(pixels: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
+def is_one_way(sides: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether a picture becomes smaller, or larger, along both sides: area means something else where it is mixed."""
+    pairs = list(zip(sides, wanted, strict=False))
+    return all(side >= other for side, other in pairs) or all(side <= other for side, other in pairs)
+
+
+def _resize(pixels: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
     """`area-pyramid` as the specification words it: halves, rounded to grey levels, then the mean over each pixel."""
-    if pixels.shape[0] < height or pixels.shape[1] < width:
-        message = f"a picture of {pixels.shape[1]} x {pixels.shape[0]} would have to be made larger"
-        raise FactoryError(message, "give candidates of the model's size or above")
-    while all(
-        side % 2 == 0 and side >= 2 * wanted for side, wanted in zip(pixels.shape, (height, width), strict=False)
-    ):
+    wanted = (height, width)
+    if not is_one_way(pixels.shape, wanted):
+        message = f"a picture of {pixels.shape[1]} x {pixels.shape[0]} becomes larger one way and smaller the other"
+        raise FactoryError(message, "give candidates that have both sides below, or both above, those of the model")
+    while all(side % 2 == 0 and side >= 2 * other for side, other in zip(pixels.shape, wanted, strict=False)):
         pixels = np.floor((pixels[::2, ::2] + pixels[1::2, ::2] + pixels[::2, 1::2] + pixels[1::2, 1::2]) / 4 + 0.5)
-    down, across = (_coverage(side, wanted) for side, wanted in zip(pixels.shape, (height, width), strict=False))
-    shrunk: npt.NDArray[np.float64] = np.rint(np.einsum("yh,hwc,xw->yxc", down, pixels, across, optimize=True))
-    return shrunk
+    down, across = (_coverage(side, other) for side, other in zip(pixels.shape, wanted, strict=False))
+    resized: npt.NDArray[np.float64] = np.rint(np.einsum("yh,hwc,xw->yxc", down, pixels, across, optimize=True))
+    return resized
 
 
 def _coverage(side: int, wanted: int) -> npt.NDArray[np.float64]:
-    """[wanted, side]: the share that each pixel has of each of the larger ones that cover it."""
+    """[wanted, side]: the share that each pixel given has of each one wanted."""
     edges, cells = np.arange(wanted + 1) * side / wanted, np.arange(side)
     overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
     shares: npt.NDArray[np.float64] = np.maximum(overlap, 0) * wanted / side

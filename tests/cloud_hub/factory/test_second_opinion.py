@@ -44,16 +44,27 @@ def test_another_area_pyramid_comes_to_the_same_pixels(size: tuple[int, int]) ->
     picture = RNG.integers(0, 256, (*size, 3), np.uint8)
     expected = Geometry(image_manifest().input).fit(picture)  # type: ignore[arg-type]
 
-    found = second_opinion._shrink(picture.astype(np.float64), 32, 32)
+    found = second_opinion._resize(picture.astype(np.float64), 32, 32)
 
     assert np.abs(found - expected).max() <= 1
     assert np.mean(found != expected) < 0.02
 
 
-def test_a_picture_too_small_for_the_model_gets_no_second_opinion() -> None:
-    """What another library makes up between pixels would say less than nothing."""
+@pytest.mark.parametrize("size", [(31, 31), (16, 32), (5, 24)])
+def test_another_enlargement_comes_to_the_same_pixels(size: tuple[int, int]) -> None:
+    """What is made larger is the mean over each pixel too: within a grey level of the production path."""
+    picture = RNG.integers(0, 256, (*size, 3), np.uint8)
+    expected = Geometry(image_manifest().input).fit(picture)  # type: ignore[arg-type]
+
+    found = second_opinion._resize(picture.astype(np.float64), 32, 32)
+
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_a_picture_resized_both_ways_gets_no_second_opinion() -> None:
+    """Where one side shrinks and the other grows, area is not the mean over a pixel: better none than a wrong one."""
     opinion = by_reference(image_graph(), image_manifest().input)  # type: ignore[arg-type]
-    with pytest.raises(FactoryError, match="larger"):
+    with pytest.raises(FactoryError, match="one way"):
         opinion.score(png(np.zeros((31, 40, 3), np.uint8)))
 
 
