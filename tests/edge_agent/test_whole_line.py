@@ -124,7 +124,7 @@ def test_what_the_line_announces_is_judged_under_its_name(tmp_path: Path) -> Non
 
     with gateway.inside() as agent:
         ticker = agent._stations[0]._ticker
-        until("the trigger's link", lambda: (link := ticker._link) is not None and link.connected)  # type: ignore[attr-defined]
+        until("the trigger's link", lambda: ticker._subscription.connected)  # type: ignore[attr-defined]
         for n in (0, 1, 4):
             assert controller.publish("line/4/part", json.dumps({"part": f"P{n}", "lot": "L9", "number": n}).encode())
         until("five verdicts", lambda: len(gateway.journal()) == 5)
