@@ -16,7 +16,7 @@ from cloud_hub.factory.card import read_card
 from cloud_hub.factory.graph import join
 from cloud_hub.factory.run import Run
 from edge_agent.inference.model import Model
-from edge_protocol.bundle import AnomalyOutput, Budget, ImageInput, Licence, Manifest, OperatingPoint, Variant
+from edge_protocol.bundle import AnomalyOutput, Budget, ImageInput, Licence, Manifest, OperatingPoint
 
 CONTRACT = ImageInput(
     tensor="image",
@@ -64,10 +64,7 @@ def _manifest(run: Run, point: OperatingPoint, names: Collection[str], licences:
         input=CONTRACT,
         output=AnomalyOutput(),
         operating_point=point,
-        variants=(
-            Variant(name="fp32", file="fp32.onnx"),
-            *(a.variant for a in quantize.ARITHMETICS if a.variant.name in names),
-        ),
+        variants=quantize.variants(names),
         files={},
         requires=("image-anomaly", "area-pyramid"),
         budget=Budget(rss_mb=200, latency_ms=250.0),

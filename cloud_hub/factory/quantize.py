@@ -50,6 +50,14 @@ ARITHMETICS = (
 )
 
 
+def variants(names: Collection[str]) -> tuple[Variant, ...]:
+    """A bundle's variants: single precision, and those of the arithmetics that are named."""
+    return (
+        Variant(name="fp32", file="fp32.onnx"),
+        *(each.variant for each in ARITHMETICS if each.variant.name in names),
+    )
+
+
 class Quantizer:
     """A model made ready to be quantized. Ranges are measured once: they are those of the floats."""
 

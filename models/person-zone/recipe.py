@@ -42,7 +42,6 @@ from edge_protocol.bundle import (
     Manifest,
     OperatingPoint,
     Trained,
-    Variant,
     Zone,
 )
 
@@ -218,7 +217,6 @@ def told(attempts: Mapping[int, Comparison]) -> dict[str, Figure | float]:
 
 def draft(card: dict[str, Any], run: Run, models: Collection[str]) -> Manifest:
     """The manifest but for goldens, reference and card."""
-    variants = [each.variant for each in ARITHMETICS if each.variant.name in models]
     return Manifest(
         schema=1,
         name=card["name"],
@@ -227,7 +225,7 @@ def draft(card: dict[str, Any], run: Run, models: Collection[str]) -> Manifest:
         input=CONTRACT,
         output=OUTPUT,
         operating_point=POINT,
-        variants=(Variant(name="fp32", file="fp32.onnx"), *variants),
+        variants=quantize.variants(models),
         files={},
         requires=("detection", "area-pyramid"),
         budget=Budget(rss_mb=400, latency_ms=1000.0),

@@ -3,9 +3,22 @@
 import random
 import statistics
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 SPREAD = 0.2
 """Two measurements of the same thing that differ by more say that a neighbour was at work between them."""
+
+
+def rate_of(work: Callable[[], object], runs: int) -> Callable[[], float]:
+    """A slice of work done over and over: how often a second, by the mean of `runs`."""
+
+    def rate() -> float:
+        start_s = perf_counter()
+        for _ in range(runs):
+            work()
+        return runs / (perf_counter() - start_s)
+
+    return rate
 
 
 def ratios(ours: Callable[[], float], theirs: Callable[[], float], slices: int = 15) -> list[float]:

@@ -3,7 +3,6 @@
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import perf_counter
 
 import onnx
 
@@ -61,11 +60,4 @@ def _speed_up(folder: Path, manifest: Manifest, name: str) -> str:
 def _rate(folder: Path, name: str) -> Callable[[], float]:
     model = Model.load(folder, variant=name)
     tensor = model.new_tensor()
-
-    def rate() -> float:
-        start_s = perf_counter()
-        for _ in range(RUNS):
-            model.run(tensor)
-        return RUNS / (perf_counter() - start_s)
-
-    return rate
+    return pairs.rate_of(lambda: model.run(tensor), RUNS)

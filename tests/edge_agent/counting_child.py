@@ -17,12 +17,12 @@ from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
 from edge_agent.sample import Channel, Sample, Trigger
-from edge_agent.sources.triggers import Tick
 from edge_agent.station import Station
 from edge_agent.store import Store
 from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.recorder import Recorder
-from edge_protocol.codes import Reason, Verdict
+from edge_protocol.codes import Reason
+from tests.edge_agent.counted import Counted
 
 LOST_EVERY = 4
 """Of so many parts one never comes."""
@@ -35,7 +35,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Belt:
+class Belt(Counted):
     """A source that counts its parts, and goes on counting whatever becomes of us; it ends the line after `parts`."""
 
     def __init__(self, folder: Path, moment: str, parts: int, stop: threading.Event) -> None:
@@ -50,24 +50,6 @@ class Belt:
         """Whether this is the part at which it ends."""
         return self._left <= 0
 
-    def open(self) -> None:
-        """Nothing to open."""
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def waiting(self, _mono_us: int) -> bool:
-        """There always is a part."""
-        return True
-
-    def poll(self, mono_us: int) -> Tick | None:
-        """There always is a part."""
-        return Tick(mono_us)
-
-    def idle_s(self, _mono_us: int) -> float:
-        """No pause."""
-        return 0.0
-
     def grab(self, _trigger: Trigger) -> Sample:
         """The next part, or the one after it. From here on it is gone from the belt."""
         self._left -= 1
@@ -81,9 +63,6 @@ class Belt:
             self._stop.set()
         values = np.sin(np.arange(64) / 3) + np.random.default_rng(self.number).normal(0, 0.01, 64)
         return Sample({"signal": Channel(values, 0)}, number=self.number)
-
-    def done(self, trigger: Trigger, verdict: Verdict) -> None:
-        """Nothing to put away."""
 
 
 class MortalIntake(Intake):

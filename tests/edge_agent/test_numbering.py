@@ -22,10 +22,10 @@ from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
 from edge_agent.sample import Channel, Sample, Trigger
-from edge_agent.sources.triggers import Tick
 from edge_agent.station import Station
 from edge_agent.store import fetch, read_only
 from edge_protocol.codes import Reason, Verdict
+from tests.edge_agent.counted import Counted
 from tests.edge_agent.inference import small_bundles
 from tests.edge_agent.test_recovery import Life
 
@@ -38,24 +38,12 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-class Counting:
+class Counting(Counted):
     """A source that counts its parts, and a ticker for it. `kills`: when the gateway ends."""
 
     def __init__(self) -> None:
         self.number = 0
         self.kills = ""
-
-    def open(self) -> None:
-        pass
-
-    def waiting(self, mono_us: int) -> bool:
-        return True
-
-    def poll(self, mono_us: int) -> Tick | None:
-        return Tick(mono_us)
-
-    def idle_s(self, mono_us: int) -> float:
-        return 0.0
 
     def grab(self, trigger: Trigger) -> Sample:
         if self.kills == "before the part":
@@ -65,12 +53,6 @@ class Counting:
             raise Killed
         values = GOOD + np.random.default_rng(self.number).normal(0, 0.01, GOOD.size)
         return Sample({"signal": Channel(values, 0)}, number=self.number)
-
-    def done(self, trigger: Trigger, verdict: Verdict) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class Gateway:

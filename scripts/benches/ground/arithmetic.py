@@ -1,8 +1,7 @@
 """What integers are worth on this processor: the backbone in single precision against itself in integers, in turns."""
 
 import statistics
-from collections.abc import Callable
-from time import perf_counter
+from functools import partial
 
 import numpy as np
 import onnx
@@ -34,7 +33,7 @@ def measure() -> dict[str, float]:
     for name, model in models.items():
         engine = Engine(model)
         engine.warm_up(tensors)
-        rates[name] = _rate(engine, tensors)
+        rates[name] = pairs.rate_of(partial(engine.run, tensors), RUNS)
     found = pairs.ratios(rates[variant], rates[FLOAT], SLICES)
     times_ms = {name: 1000 / rate() for name, rate in rates.items()}
     spent = ", ".join(f"{name} {ms:.2f} ms" for name, ms in times_ms.items())
@@ -66,13 +65,3 @@ def backbone(model: bytes) -> bytes:
 
 def _output(name: str) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-
-
-def _rate(engine: Engine, tensors: dict[str, np.typing.NDArray[np.float32]]) -> Callable[[], float]:
-    def rate() -> float:
-        start_s = perf_counter()
-        for _ in range(RUNS):
-            engine.run(tensors)
-        return RUNS / (perf_counter() - start_s)
-
-    return rate

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Callable
-from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
@@ -45,14 +44,7 @@ def _geometry(resize: str) -> Geometry:
 def _rate(resize: str, picture: Picture) -> Callable[[], float]:
     geometry = _geometry(resize)
     geometry.fit(picture)
-
-    def rate() -> float:
-        start_s = perf_counter()
-        for _ in range(RUNS):
-            geometry.fit(picture)
-        return RUNS / (perf_counter() - start_s)
-
-    return rate
+    return pairs.rate_of(lambda: geometry.fit(picture), RUNS)
 
 
 def _kept(resize: str) -> int:

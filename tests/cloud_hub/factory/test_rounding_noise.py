@@ -16,13 +16,17 @@ TENSORS = [RNG.normal(size=(1, 3, 16, 16)).astype(np.float32) for _ in range(8)]
 VNNI = ARITHMETICS[0]
 
 
-def small_model() -> bytes:
-    """Three convolutions, a clip behind the first. The weights of the second span what eight bits cannot."""
+def small_model(width: int = 8) -> bytes:
+    """Three convolutions, a clip behind the first, which gives `width` channels, and the others 8.
+
+    The weights of the second span what eight bits cannot.
+    """
     rng = np.random.default_rng(7)  # of its own: each call makes the same model
-    weights = [rng.normal(scale=0.3, size=(8, i, 3, 3)).astype(np.float32) for i in (3, 8, 8)]
+    sides = ((width, 3), (8, width), (8, 8))
+    weights = [rng.normal(scale=0.3, size=(*each, 3, 3)).astype(np.float32) for each in sides]
     weights[1][:, 0, 0, 0] = 40.0
     graph = Graph("small")
-    x = graph.node("Conv", "image", weights[0], np.zeros(8, np.float32), pads=[1, 1, 1, 1])
+    x = graph.node("Conv", "image", weights[0], np.zeros(width, np.float32), pads=[1, 1, 1, 1])
     x = graph.node("Clip", x, np.array(0, np.float32), np.array(6, np.float32))
     x = graph.node("Conv", x, weights[1], np.zeros(8, np.float32), pads=[1, 1, 1, 1])
     graph.node("Conv", x, weights[2], np.zeros(8, np.float32), pads=[1, 1, 1, 1], output="out")
@@ -66,11 +70,12 @@ def test_giving_up_the_worst_node_brings_the_outputs_nearer() -> None:
 
 
 def test_noise_is_weighed_by_the_values_that_would_stay_in_float() -> None:
-    """What a node moves are the values that go in and come out, and the order is by noise for each of them."""
-    with prepared(small_model(), "image", TENSORS) as quantizer:
+    """Of two nodes the one that brings less noise but moves far fewer values comes first."""
+    with prepared(small_model(width=64), "image", TENSORS) as quantizer:
         found = rounding_noise.by_node(quantizer.prepared, quantizer.make(VNNI), "image", TENSORS[:3])
 
-    convolutions = [n.name for n in onnx.load_from_string(small_model()).graph.node if n.op_type == "Conv"]
-    moved = dict(zip(convolutions, (3 + 8, 8 + 8, 8 + 8), strict=True))
+    wide, worst, last = [n.name for n in onnx.load_from_string(small_model()).graph.node if n.op_type == "Conv"]
+    moved = {wide: 3 + 64, worst: 64 + 8, last: 8 + 8}
     assert {noise.node: noise.values for noise in found} == {name: n * 16 * 16 for name, n in moved.items()}
-    assert [noise.share / noise.values for noise in found] == sorted((n.share / n.values for n in found), reverse=True)
+    assert [noise.node for noise in found] == [worst, last, wide]
+    assert sorted(found, key=lambda noise: -noise.share) != found
