@@ -40,8 +40,10 @@ def measure(folder: Path, windows: int = HOURS * 3600 * WINDOW_HZ, pictures: int
     """
     # Each in a new process that begins as a gateway's does, so that what was measured before has left nothing behind.
     with ProcessPoolExecutor(1, get_context("spawn"), memory.settle, max_tasks_per_child=1) as processes:
-        asked = (_windows, folder / "windows", windows), (_pictures, folder / "pictures", pictures)
-        slopes = [processes.submit(*each).result() for each in asked]
+        slopes = [
+            processes.submit(_windows, folder / "windows", windows).result(),
+            processes.submit(_pictures, folder / "pictures", pictures).result(),
+        ]
     return {"rss_slope_kb_per_1000_parts": max(slopes, key=abs)}
 
 
