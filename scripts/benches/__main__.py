@@ -9,7 +9,6 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from edge_agent.inference.hardware import cpu_flags
@@ -22,19 +21,6 @@ FOLDER = Path(__file__).parent
 def names() -> list[str]:
     """What can be measured."""
     return sorted(path.parent.name for path in FOLDER.glob("*/__init__.py"))
-
-
-def table(
-    figures: Mapping[str, float], meaning: Mapping[str, str], obstacles: Mapping[str, str], flags: Collection[str]
-) -> str:
-    """One line for each figure: key, number, what it says, whether its goal is met; and what is in the way if not."""
-    width, lines = max(map(len, figures)), []
-    for key, value in figures.items():
-        word = goals.word(value, meaning[key], flags)
-        lines.append(f"{key:{width}}  {value:>12.4g}  {meaning[key]}{f': {word}' if word else ''}")
-        if word not in ("", "met") and key in obstacles:
-            lines.append(f"{'':{width + 16}}in the way: {obstacles[key]}")
-    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     if figures.keys() != bench.FIGURES.keys():
         print(f"{asked.name}: FIGURES and what was measured differ: {sorted(figures.keys() ^ bench.FIGURES.keys())}")
         return 2
-    print(table(figures, bench.FIGURES, getattr(bench, "OBSTACLES", {}), cpu_flags()))
+    print(goals.table(figures, bench.FIGURES, getattr(bench, "OBSTACLES", {}), cpu_flags()))
     if asked.json is not None:
         asked.json.write_text(json.dumps({"bench": asked.name, "machine": here, "figures": figures}, indent=2) + "\n")
     return 0

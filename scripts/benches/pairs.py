@@ -4,6 +4,7 @@ import random
 import statistics
 from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import Self
 
 SPREAD = 0.2
 """Two measurements of the same thing that differ by more say that a neighbour was at work between them."""
@@ -38,6 +39,29 @@ def ratios(ours: Callable[[], float], theirs: Callable[[], float], slices: int =
     return found
 
 
+class Estimate(float):
+    """A figure with the 95 % interval that slices or rounds leave it; to JSON and to arithmetic a plain number."""
+
+    __slots__ = ("high", "low")
+    low: float
+    high: float
+
+    def __new__(cls, value: float, low: float, high: float) -> Self:
+        """Of `value`, which lies between `low` and `high`."""
+        made = super().__new__(cls, value)
+        made.low, made.high = low, high
+        return made
+
+    def __getnewargs__(self) -> tuple[float, float, float]:  # type: ignore[override]  # a float has one, this has three
+        """What it is made of again where another process gave it."""
+        return float(self), self.low, self.high
+
+
+def median(values: Sequence[float]) -> Estimate:
+    """The median of slices, with its interval."""
+    return Estimate(statistics.median(values), *interval(values))
+
+
 def interval(values: Sequence[float], draws: int = 2000, seed: int = 1) -> tuple[float, float]:
     """The 95 % bootstrap interval of the median."""
     rng = random.Random(seed)  # noqa: S311 (no secret)
@@ -47,5 +71,5 @@ def interval(values: Sequence[float], draws: int = 2000, seed: int = 1) -> tuple
 
 def told(values: Sequence[float]) -> str:
     """The median of slices with its interval, for people."""
-    low, high = interval(values)
-    return f"{statistics.median(values):.3f} ({low:.3f} to {high:.3f}, {len(values)} slices)"
+    found = median(values)
+    return f"{found:.3f} ({found.low:.3f} to {found.high:.3f}, {len(values)} slices)"

@@ -1,6 +1,5 @@
 """What integers are worth on this processor: the backbone in single precision against itself in integers, in turns."""
 
-import statistics
 from functools import partial
 
 import numpy as np
@@ -38,7 +37,7 @@ def measure() -> dict[str, float]:
     times_ms = {name: 1000 / rate() for name, rate in rates.items()}
     spent = ", ".join(f"{name} {ms:.2f} ms" for name, ms in times_ms.items())
     say(f"the backbone alone, one thread: {spent}; speed-up {pairs.told(found)}")
-    return {"int8_speedup_lite0": statistics.median(found)}
+    return {"int8_speedup_lite0": pairs.median(found)}
 
 
 def backbone(model: bytes) -> bytes:

@@ -46,7 +46,7 @@ def _kept(folder: Path, data: Sequence[Picture | bytes], what: str) -> float:
     verdicts, rate = line.frames.verdicts, statistics.median(rates)
     ok = verdicts.count(Verdict.OK) / len(verdicts)
     say(f"from {what}: {pairs.told(found)} of the bare session, {rate:.0f} parts/s, {ok:.0%} of them OK")
-    return statistics.median(found)
+    return pairs.median(found)
 
 
 def _bare(model: Model) -> float:

@@ -28,7 +28,6 @@ FIGURES = {
 """Key → what it says, with its goal."""
 
 _OWN_TIME = "both sides wait for the model most of the time; where it takes none, see the keys with _small"
-_NO_VNNI = "without VNNI depthwise and first convolutions gain nothing from integers"
 OBSTACLES = {
     **dict.fromkeys(("http_vs_mlserver_rps", "http_vs_mlserver_p99", "http_vs_litserve_rps"), _OWN_TIME),
     **dict.fromkeys(("http_vs_litserve_p99", "inproc_vs_mlserver_rps", "inproc_vs_litserve_rps"), _OWN_TIME),
@@ -36,7 +35,6 @@ OBSTACLES = {
         ("http_vs_mlserver_rps_small", "http_vs_mlserver_p99_small"),
         "a round through Python's sockets is most of what is left, on both sides",
     ),
-    **dict.fromkeys(("int8_speedup_resnet18", "int8_speedup_lite0"), _NO_VNNI),
 }
 """Key → what stands in the way where its goal is missed."""
 

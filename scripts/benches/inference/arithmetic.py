@@ -1,6 +1,5 @@
 """What integers are worth on this processor: each network in single precision against its int8 variant, in turns."""
 
-import statistics
 from collections.abc import Callable, Mapping
 from time import perf_counter
 
@@ -63,7 +62,7 @@ def _speedup(what: str, models: Mapping[str, bytes], variant: str, tensors: Tens
     looked = audit(optimise(models[variant]))
     share = f"{looked.integer} of {looked.compute} compute nodes in integers"
     say(f"{what}, one thread: {spent}; {share}; speed-up {pairs.told(found)}")
-    return statistics.median(found)
+    return pairs.median(found)
 
 
 def _rate(model: bytes, tensors: Tensors) -> Callable[[], float]:

@@ -92,7 +92,7 @@ def measure() -> dict[str, float]:
     for peer in ("mlserver", "litserve"):
         inside = [a / b for a, b in zip(parts, large[peer, 1].rates, strict=True)]
         say(f"the line in its process against {peer}, 1 connection: {pairs.told(inside)}")
-        figures[f"inproc_vs_{peer}_rps"] = statistics.median(inside)
+        figures[f"inproc_vs_{peer}_rps"] = pairs.median(inside)
     return {key: figures[key] for key in FIGURES}
 
 
@@ -155,15 +155,15 @@ def _figures(seen: Mapping[tuple[str, int], Seen]) -> dict[str, float]:
             continue
         mine, end = seen[OURS, n], "" if n == 1 else f"_{n}c"
         rates = [a / b for a, b in zip(mine.rates, theirs.rates, strict=True)]
-        tail, (low, high) = mine.percentile_ms(99) / theirs.percentile_ms(99), _tail_interval(mine, theirs)
-        told = f"requests/s ratio {pairs.told(rates)}, p99 ratio {tail:.3f} ({low:.3f} to {high:.3f})"
+        tail = _tail(mine, theirs)
+        told = f"requests/s ratio {pairs.told(rates)}, p99 ratio {tail:.3f} ({tail.low:.3f} to {tail.high:.3f})"
         say(f"against {peer}, {n} connections: {told}")
-        figures |= {f"http_vs_{peer}_rps{end}": statistics.median(rates), f"http_vs_{peer}_p99{end}": tail}
+        figures |= {f"http_vs_{peer}_rps{end}": pairs.median(rates), f"http_vs_{peer}_p99{end}": tail}
     return figures
 
 
-def _tail_interval(mine: Seen, theirs: Seen, draws: int = 500) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the ratio of both p99, whole rounds being drawn."""
+def _tail(mine: Seen, theirs: Seen, draws: int = 500) -> pairs.Estimate:
+    """The ratio of both p99 with its 95 % bootstrap interval, for which whole rounds are drawn."""
     rng = np.random.default_rng(1)
     found = []
     for _ in range(draws):
@@ -171,7 +171,7 @@ def _tail_interval(mine: Seen, theirs: Seen, draws: int = 500) -> tuple[float, f
         tails = [np.percentile(np.concatenate([each.latencies_ms[n] for n in drawn]), 99) for each in (mine, theirs)]
         found.append(tails[0] / tails[1])
     low, high = np.percentile(found, [2.5, 97.5])
-    return float(low), float(high)
+    return pairs.Estimate(mine.percentile_ms(99) / theirs.percentile_ms(99), float(low), float(high))
 
 
 def _fastest(asker: "Asker", side: Side, subject: Subject) -> Question:

@@ -83,7 +83,7 @@ def _line(folder: Path, data: Sequence[Picture | bytes]) -> Iterator[Line]:
 def _told(what: str, ours: Callable[[], float], model: Model) -> float:
     found = pairs.ratios(ours, lambda: bare(model, SLICE_S), SLICES)
     say(f"{what}: {pairs.told(found)} of the bare session")
-    return statistics.median(found)
+    return pairs.median(found)
 
 
 def _serial(model: Model, pictures: Sequence[Picture]) -> Callable[[], float]:

@@ -3,7 +3,6 @@
 One process judges, counts and records, without a hub, so its buffer fills and is shed under its quota as it goes on.
 """
 
-import statistics
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
@@ -33,7 +32,7 @@ SLICE_S = 1.0
 
 
 def measure(folder: Path, windows: int = HOURS * 3600 * WINDOW_HZ, pictures: int = PICTURES) -> dict[str, float]:
-    """The larger of both slopes.
+    """Of both slopes the one that noise explains least; where it explains both, the larger.
 
     Raises:
         BenchError: the line stops.
@@ -44,19 +43,24 @@ def measure(folder: Path, windows: int = HOURS * 3600 * WINDOW_HZ, pictures: int
             processes.submit(_windows, folder / "windows", windows).result(),
             processes.submit(_pictures, folder / "pictures", pictures).result(),
         ]
-    return {"rss_slope_kb_per_1000_parts": max(slopes, key=abs)}
+    return {"rss_slope_kb_per_1000_parts": max(slopes, key=beyond_noise)}
 
 
-def _windows(folder: Path, parts: int) -> float:
+def beyond_noise(slope: pairs.Estimate) -> tuple[float, float]:
+    """How far from nothing the interval of a slope is, and how far the slope."""
+    return max(slope.low, -slope.high, 0.0), abs(slope)
+
+
+def _windows(folder: Path, parts: int) -> pairs.Estimate:
     return _slope(folder, supplies.ENGINE, supplies.windows(), "signal", parts)
 
 
-def _pictures(folder: Path, parts: int) -> float:
+def _pictures(folder: Path, parts: int) -> pairs.Estimate:
     frames = list(supplies.frames(folder.parent, FRAMES))
     return _slope(folder, supplies.SURFACE, frames, "image", parts)
 
 
-def _slope(folder: Path, bundle: str, data: Sequence[Datum], channel: str, parts: int) -> float:
+def _slope(folder: Path, bundle: str, data: Sequence[Datum], channel: str, parts: int) -> pairs.Estimate:
     line = Line(folder, supplies.BUNDLES / bundle, data, channel)
     looks: list[tuple[int, float]] = []
     try:
@@ -70,11 +74,10 @@ def _slope(folder: Path, bundle: str, data: Sequence[Datum], channel: str, parts
     # Long enough that what a leak adds shows in each, whole pages at a time; what happens once shows in one.
     ends = warm[:: max(1, len(warm) // BLOCKS)]
     found = [1000 * (b - a) / (m - n) for (n, a), (m, b) in pairwise(ends)]
-    slope = statistics.median(found)
-    low, high = pairs.interval(found)
+    slope = pairs.median(found)
     first_mb, warm_mb, last_mb = (kilobytes / 1024 for _, kilobytes in (looks[0], warm[0], looks[-1]))
     say(
-        f"{bundle}, {looks[-1][0]:,} parts: {slope:+.2f} kB per 1,000 parts ({low:+.2f} to {high:+.2f}, {len(found)} "
-        f"blocks), {first_mb:.1f} MB at first, {warm_mb:.1f} warm, {last_mb:.1f} at the end"
+        f"{bundle}, {looks[-1][0]:,} parts: {slope:+.2f} kB per 1,000 parts ({slope.low:+.2f} to {slope.high:+.2f}, "
+        f"{len(found)} blocks), {first_mb:.1f} MB at first, {warm_mb:.1f} warm, {last_mb:.1f} at the end"
     )
     return slope

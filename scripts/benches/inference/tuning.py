@@ -32,7 +32,7 @@ def measure() -> dict[str, float]:
     shares = {}
     for plan in others:
         found = pairs.ratios(_rate(plan), own, FIRST_SLICES)
-        shares[plan] = statistics.median(found)
+        shares[plan] = pairs.median(found)
         say(f"{_told(plan)}: {pairs.told(found)} of the chosen one's speed")
     if not others or max(shares.values()) <= 1.0:
         say("none of the others is faster")
@@ -41,7 +41,7 @@ def measure() -> dict[str, float]:
     best = max(shares, key=lambda plan: shares[plan])
     found = pairs.ratios(_rate(best), own, LAST_SLICES)
     say(f"again, the best of them, {_told(best)}: {pairs.told(found)}")
-    return {"tuned_vs_best": max(statistics.median(found), 1.0)}
+    return {"tuned_vs_best": max(pairs.median(found), 1.0)}
 
 
 def _rate(plan: Plan) -> Callable[[], float]:
