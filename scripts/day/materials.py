@@ -8,7 +8,8 @@ import cv2
 from cloud_hub.errors import FactoryError, LeftOut
 from cloud_hub.factory import yard
 from cloud_hub.factory.datasets import stage_demo_data
-from edge_protocol.bundle import MANIFEST
+from edge_protocol import bundle
+from edge_protocol.errors import ManifestError
 from scripts.day.children import Children, DayError
 from scripts.day.plant import GATEWAYS, YARD
 
@@ -35,7 +36,7 @@ def build_models(children: Children, *, anew: bool) -> Mapping[str, Path]:
     for model in models:
         recipe = [str(ROOT / "models" / model / "recipe.py"), "--out", str(BUNDLES)]
         children.show(f"the recipe of {model}", ["python", *recipe, *([] if anew else ["--if-changed"])])
-    return {model: BUNDLES / model for model in models if model != YARD.model or _is_built(model)}
+    return {model: BUNDLES / model for model in models if model != YARD.model or is_built(BUNDLES / model)}
 
 
 def stage_data(folder: Path) -> Mapping[str, Path]:
@@ -53,13 +54,18 @@ def stage_data(folder: Path) -> Mapping[str, Path]:
     return {"textures": staged.surfaces, "windows": staged.engine_noise} | _stage_yard(folder)
 
 
-def _is_built(model: str) -> bool:
-    return (BUNDLES / model / MANIFEST).is_file()
+def is_built(folder: Path) -> bool:
+    """Whether an agent takes what lies there: a recipe that was left out leaves what an older one made."""
+    try:
+        bundle.load(folder)
+    except ManifestError:
+        return False
+    return True
 
 
 def _stage_yard(folder: Path) -> dict[str, Path]:
     clip = folder / "yard.avi"
-    if not _is_built(YARD.model):
+    if not is_built(BUNDLES / YARD.model):
         return {}  # its recipe has said why, and has looked for the video already
     try:
         frames = yard.read_frames(yard.find_video())
