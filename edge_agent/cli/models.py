@@ -88,9 +88,9 @@ def _runs_as(manifest: bundle.Manifest, folder: Path, plan: Any) -> str:
         how = settle(manifest, folder, "", plan)
     except InferenceError as error:
         return str(error)
-    provider, fallback = settle_provider(manifest.variant(how.variant).provider)
+    provider, lack = settle_provider(manifest.variant(how.variant).provider)
     threads = f"{how.threads} thread{'s' if how.threads > 1 else ''}"
-    return f"{how.variant}, {threads}, {provider.replace('ExecutionProvider', '')}{'; ' * bool(fallback)}{fallback}"
+    return f"{how.variant}, {threads}, {provider.replace('ExecutionProvider', '')}{f'; {lack.says}' if lack else ''}"
 
 
 def _load_slot(folder: Path) -> tuple[bundle.Manifest, str]:

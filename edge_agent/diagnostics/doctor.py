@@ -23,6 +23,7 @@ from edge_agent.inference import selftest
 from edge_agent.inference.engine import RUNTIME, list_providers
 from edge_agent.inference.hardware import CHOOSING_FLAGS, architecture, cpu_flags, cpu_quota, throttled_share
 from edge_agent.inference.model import Model
+from edge_agent.inference.providers import CPU
 from edge_agent.inference.trial import audit_variant
 from edge_agent.inference.tuning import Plan
 from edge_agent.inference.variants import FLOAT, VNNI
@@ -116,11 +117,11 @@ def _providers() -> Remark:
     found = list_providers()
     if not found:
         return Remark("providers", State.WELL, "the CPU; no other is installed")
-    said = ", ".join(name.removesuffix("ExecutionProvider") for name, why_not in found.items() if not why_not)
-    if ill := [why_not for why_not in found.values() if why_not]:
-        cure = "see what its package asks for, or uninstall it: the CPU runs what names it"
-        return Remark("providers", State.CARE, "; ".join((f"the CPU{', ' * bool(said)}{said}", *ill)), cure)
-    return Remark("providers", State.WELL, f"the CPU, {said}")
+    said = ", ".join(["the CPU", *(name.removesuffix("ExecutionProvider") for name, lack in found.items() if not lack)])
+    if lacks := [lack for lack in found.values() if lack]:
+        cure = "; ".join(f"{lack.cure}, or uninstall it: the CPU runs what names it" for lack in lacks)
+        return Remark("providers", State.CARE, "; ".join((said, *(lack.says for lack in lacks))), cure)
+    return Remark("providers", State.WELL, said)
 
 
 def _clock() -> Remark:
@@ -210,10 +211,9 @@ def _bundle(folder: Path, variant: str, plans: Mapping[str, Plan]) -> Iterator[R
         )
     else:
         yield Remark(name, State.WELL, f"{said} reproduced")
-    if model.engine.fallback:
-        yield Remark(
-            name, State.CARE, f"{model.engine.fallback}; the CPU runs it", "install it, or name another variant"
-        )
+    if (lack := model.engine.lack) is not None:
+        instead = "; the CPU runs it" if model.engine.provider == CPU else ""
+        yield Remark(name, State.CARE, f"{lack.says}{instead}", f"{lack.cure}, or name another variant")
     if model.variant != FLOAT and (warning := audit_variant(folder, model.manifest, model.variant).warning):
         cure = "none where its accuracy needs them so, as its card says; else quantize it again, activations unsigned"
         yield Remark(name, State.CARE, warning, cure)

@@ -7,7 +7,8 @@ that belongs to the model, never loads an operator of somebody else's, and never
 import hashlib
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
@@ -22,7 +23,7 @@ from edge_agent.errors import InferenceError
 from edge_agent.inference import graph, providers
 from edge_agent.inference.cache import Cache, StorePlans, StoreRows
 from edge_agent.inference.hardware import architecture, cpu_flags, cpu_quota
-from edge_agent.inference.providers import CPU
+from edge_agent.inference.providers import CPU, Lack
 from edge_agent.inference.tuning import fingerprint
 from edge_agent.store import Store
 from edge_protocol.codes import Reason
@@ -63,8 +64,8 @@ class Options:
 class Engine:
     """A loaded model. `run` keeps nothing between two calls.
 
-    `provider` is what runs it, `fallback` the reason why that is not the one that was asked for; `inputs` and `results`
-    are type and shape by name.
+    `provider` is what runs it, `lack` why that is not the one that was asked for, or not it alone; `inputs` and
+    `results` are type and shape by name.
 
     Raises:
         InferenceError: NO_MODEL: not a model that can be run here.
@@ -81,18 +82,19 @@ class Engine:
         provider: str = CPU,
         dimensions: Mapping[str, int] | None = None,
     ) -> None:
-        self.provider, self.fallback = settle_provider(provider)
+        self.provider, self.lack = settle_provider(provider)
         self.options = Options(threads, arena, self.provider, dict(dimensions or {}), optimise)
-        try:
+        self._spare = b""
+        with _loading():
             self._session = self._open(model, cache)
-        except InferenceError:
-            raise
-        except Exception as error:  # ONNX Runtime raises classes of its own for each kind of bad model
-            message = f"the model cannot be loaded: {_first_line(error)}"
-            raise InferenceError(message, "make the bundle again, or update the agent", Reason.NO_MODEL) from error
         self._outputs = [output.name for output in self._session.get_outputs()]
         self.inputs = {each.name: (each.type, tuple(each.shape)) for each in self._session.get_inputs()}
         self.results = {each.name: (each.type, tuple(each.shape)) for each in self._session.get_outputs()}
+
+    @property
+    def fallback(self) -> str:
+        """What is lacking in words; empty where it runs as was asked."""
+        return self.lack.says if self.lack is not None else ""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -113,19 +115,21 @@ class Engine:
         return dict(zip(self._outputs, values, strict=True))
 
     def warm_up(self, tensors: Mapping[str, Array]) -> None:
-        """Run a few times, so that the first part is judged as fast as the second.
+        """Run a few times, so that the first part is judged as fast as the second. Called once, by who loads a model.
 
-        What fails here on another provider is left to the CPU from now on, and said.
+        What fails here on another provider is left to the CPU from now on, and said. After it nothing is kept for that.
 
         Raises:
-            InferenceError: ENGINE_FAULT: the run failed on the CPU.
+            InferenceError: ENGINE_FAULT: the run failed on the CPU; NO_MODEL: the CPU does not run such a model.
         """
+        spare, self._spare = self._spare, b""
         try:
             self._run_often(tensors)
         except InferenceError as error:
-            if self.provider == CPU:
+            if not spare:
                 raise
-            self._session = self._fall_back(f"{error}")
+            with _loading():
+                self._session = self._fall_back(spare, f"{error}")
             self._run_often(tensors)
 
     def _run_often(self, tensors: Mapping[str, Array]) -> None:
@@ -149,22 +153,35 @@ class Engine:
     def _open_elsewhere(self, model: bytes) -> ort.InferenceSession:
         """On another provider, which compiles for itself; what it cannot do, or all where it fails, the CPU does."""
         check(model)
-        self._model = model
         try:
             session = _session(model, self.options)
             taken, whole = _taken(session, providers.name_of(self.provider))
         except Exception as error:  # noqa: BLE001 (whatever a driver raises: the processor is always there)
-            return self._fall_back(f"it does not take the model: {_first_line(error)}")
-        reason = f"it takes {taken} of {whole} nodes, the CPU the others"
+            return self._fall_back(model, f"it does not take the model: {_first_line(error)}")
         if not taken:
-            return self._fall_back(reason)
-        self.fallback = f"{self.provider}: {reason}" if taken < whole else ""
+            return self._fall_back(model, "it takes none of the model's nodes")
+        if taken < whole:
+            reason = f"{self.provider}: it takes {taken} of {whole} nodes, the CPU the others"
+            self.lack = Lack(reason, "see with edge-agent tune whether the CPU alone is faster")
+        self._spare = model
         return session
 
-    def _fall_back(self, reason: str) -> ort.InferenceSession:
-        self.fallback, self.provider = f"{self.provider}: {reason}", CPU
-        self.options = replace(self.options, provider=CPU)
-        return _session(self._model, self.options)
+    def _fall_back(self, model: bytes, reason: str) -> ort.InferenceSession:
+        self.lack = Lack(f"{self.provider}: {reason}", "update its driver, or export the model for it")
+        self.provider, self.options = CPU, replace(self.options, provider=CPU)
+        return _session(model, self.options)
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """What ONNX Runtime raises of a model while it is loaded, by our name."""
+    try:
+        yield
+    except InferenceError:
+        raise
+    except Exception as error:  # it has classes of its own for each kind of bad model
+        message = f"the model cannot be loaded: {_first_line(error)}"
+        raise InferenceError(message, "make the bundle again, or update the agent", Reason.NO_MODEL) from error
 
 
 def check(model: bytes) -> None:
@@ -200,34 +217,37 @@ def own_fingerprint() -> str:
     return fingerprint(architecture(), cpu_flags(), cpu_quota(), RUNTIME)
 
 
-def settle_provider(wanted: str) -> tuple[str, str]:
+def settle_provider(wanted: str) -> tuple[str, Lack | None]:
     """The provider that will be asked to run a model, and why that is not the one that was wanted.
 
     The library of a plugin is loaded for it, and stays.
     """
-    reason = _why_not(wanted)
-    return (CPU if reason else wanted), reason
+    lack = _lack(wanted)
+    return (wanted if lack is None else CPU), lack
 
 
-def list_providers() -> dict[str, str]:
-    """The providers beside the CPU that are installed here, each with why it cannot be used, empty where it can."""
+def list_providers() -> dict[str, Lack | None]:
+    """The providers beside the CPU that are installed here, each with why it cannot be used."""
     built_in = [name for name in ort.get_available_providers() if name in providers.WHEELS]
     plugged = [name for name in providers.PLUGINS if providers.installed(name)]
-    return {name: _why_not(name) for name in (*built_in, *plugged)}
+    return {name: _lack(name) for name in (*built_in, *plugged)}
 
 
-def _why_not(wanted: str) -> str:
+def _lack(wanted: str) -> Lack | None:
     plugin = providers.installed(wanted)
     if plugin is None:
-        return "" if wanted in ort.get_available_providers() else providers.why_not(wanted)
+        return None if wanted in ort.get_available_providers() else providers.lack(wanted)
     try:
         with _REGISTERING:
             _register(providers.name_of(wanted), plugin.module)
     except Exception as error:  # noqa: BLE001 (whatever a package or its library raises: the processor is always there)
-        return f"{wanted} is installed, but does not load: {_first_line(error)}"
+        says = f"{wanted} is installed, but does not load: {_first_line(error)}"
+        return Lack(says, f"see what {plugin.package} asks of system and driver, and install it anew")
     if not _devices(wanted):
-        return f"{wanted} is installed, but finds no {providers.kind_of(wanted)} here that it can use"
-    return ""
+        kind = providers.kind_of(wanted)
+        says = f"{wanted} is installed, but finds no {kind} here that it can use"
+        return Lack(says, f"see that the system has the {kind}'s driver and the agent's user may use the device")
+    return None
 
 
 @lru_cache

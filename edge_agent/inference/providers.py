@@ -9,6 +9,14 @@ CPU = "CPUExecutionProvider"
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a provider does not run a model, or not it alone, and what to do about it."""
+
+    says: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plugin:
     """A library beside onnxruntime that adds a provider; `module` knows where it lies, `package` brings it.
 
@@ -72,11 +80,11 @@ def installed(provider: str) -> Plugin | None:
     return plugin if plugin is not None and find_spec(plugin.module) is not None else None
 
 
-def why_not(provider: str) -> str:
-    """The sentence for a provider that is not there: what would bring it."""
+def lack(provider: str) -> Lack:
+    """What is said of a provider that is not there, and what would bring it."""
     plugin, wheel = PLUGINS.get(name_of(provider)), WHEELS.get(provider)
     if plugin is not None:
-        return f"{provider} is not installed: pip install '{plugin.package}'"
+        return Lack(f"{provider} is not installed: pip install '{plugin.package}'", "install it")
     if wheel is not None:
-        return f"{provider} is not installed: it comes with {wheel}, in place of onnxruntime"
-    return f"{provider} is not a provider that is known here"
+        return Lack(f"{provider} is not installed: it comes with {wheel}, in place of onnxruntime", "install it")
+    return Lack(f"{provider} is not a provider that is known here", "make the bundle for one that is")

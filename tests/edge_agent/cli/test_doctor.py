@@ -8,7 +8,7 @@ import pytest
 from edge_agent.clock import Clock
 from edge_agent.diagnostics import doctor
 from edge_agent.diagnostics.doctor import State, examine
-from edge_agent.inference import hardware
+from edge_agent.inference import engine, hardware
 from edge_agent.inference.cache import StorePlans
 from edge_agent.inference.engine import own_fingerprint
 from edge_agent.inference.tuning import Plan
@@ -92,9 +92,25 @@ def test_a_provider_that_is_not_there_is_told(tmp_path: Path, say: Say) -> None:
 
     assert "fp32 on CPUExecutionProvider" in said.out
     assert "CUDAExecutionProvider is not installed: it comes with onnxruntime-gpu" in said.out
+    assert "; the CPU runs it\n      try: install it, or name another variant\n" in said.out
     with gateway.inside() as agent:
         (fault,) = agent._faults.active()
     assert fault.startswith("pipeline engine: provider-fallback CUDAExecutionProvider is not installed")
+
+
+def test_a_device_that_takes_a_part_is_said_to_run_that_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What shares a model with the CPU is not told to be installed, and the CPU not to run it."""
+    provider = "AzureExecutionProvider"
+    monkeypatch.setattr(engine, "_taken", lambda _session, _name: (5, 7))
+    folder = small_bundles.write_window_bundle(tmp_path / "small")
+    manifest, _ = bundle.read(folder)
+    variant = Variant(name="fp32", file="fp32.onnx", provider=provider)
+    (folder / bundle.MANIFEST).write_bytes(bundle.canonical(msgspec.structs.replace(manifest, variants=(variant,))))
+
+    (told,) = [each for each in doctor._bundle(folder, "", {}) if each.says.startswith(provider)]
+
+    assert told.says == f"{provider}: it takes 5 of 7 nodes, the CPU the others"
+    assert told.cure == "see with edge-agent tune whether the CPU alone is faster, or name another variant"
 
 
 def test_without_avx_numpy_must_be_told(monkeypatch: pytest.MonkeyPatch) -> None:

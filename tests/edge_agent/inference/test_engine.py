@@ -113,7 +113,7 @@ def test_a_provider_that_takes_no_node_is_not_said_to_run_the_model() -> None:
     engine = Engine(MODEL, provider="AzureExecutionProvider")
 
     assert engine.provider == CPU
-    assert engine.fallback == "AzureExecutionProvider: it takes 0 of 7 nodes, the CPU the others"
+    assert engine.fallback == "AzureExecutionProvider: it takes none of the model's nodes"
     assert np.array_equal(engine.run(TENSOR)["score"], Engine(MODEL).run(TENSOR)["score"])
 
 
@@ -155,6 +155,54 @@ def test_a_device_that_fails_when_it_runs_is_left_before_the_first_part(monkeypa
     assert engine.fallback == "AzureExecutionProvider: the model failed: out of memory on the device"
     assert (engine.provider, engine.options.provider) == (CPU, CPU)
     assert "score" in engine.run(TENSOR)
+
+
+def without_a_kernel() -> bytes:
+    """A model of an operator that the CPU does not compute in these numbers."""
+    node = onnx.helper.make_node("Relu", ["image"], ["score"])
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT16, [1]) for name in ("image", "score")]
+    graph = onnx.helper.make_graph([node], "relu", ends[:1], ends[1:])
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    return bytes(made.SerializeToString())
+
+
+def test_what_fails_on_a_device_and_on_the_processor_is_one_of_our_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the device has the kernel, and it fails: who loads hears no exception of the driver's, and why."""
+    monkeypatch.setattr(room, "_taken", lambda _session, _name: (7, 7))
+    engine = Engine(MODEL, provider="AzureExecutionProvider")
+    engine._spare = without_a_kernel()
+
+    with pytest.raises(InferenceError, match=r"the model cannot be loaded: .*Relu") as raised:
+        engine.warm_up({})
+
+    assert raised.value.reason is Reason.NO_MODEL
+
+
+@pytest.mark.parametrize("provider", [CPU, "AzureExecutionProvider"])
+def test_a_warm_engine_keeps_no_copy_of_its_model(monkeypatch: pytest.MonkeyPatch, provider: str) -> None:
+    """The signed bytes are there for a way back to the CPU, as long as there may be one: until it is warm."""
+    monkeypatch.setattr(room, "_taken", lambda _session, _name: (7, 7))
+    engine = Engine(MODEL, provider=provider)
+    before = len(engine._spare)
+
+    engine.warm_up(TENSOR)
+
+    assert (before, engine._spare) == (0 if provider == CPU else len(MODEL), b"")
+
+
+@pytest.mark.parametrize(("taken", "runs_on"), [(0, CPU), (5, "AzureExecutionProvider")])
+def test_what_a_device_leaves_to_the_processor_has_its_own_cure(
+    monkeypatch: pytest.MonkeyPatch, taken: int, runs_on: str
+) -> None:
+    """One that takes no node does not run it; one that takes some does, and nothing has to be installed for either."""
+    monkeypatch.setattr(room, "_taken", lambda _session, _name: (taken, 7))
+
+    engine = Engine(MODEL, provider="AzureExecutionProvider")
+
+    assert (engine.provider, bool(engine.fallback)) == (runs_on, True)
+    assert engine.lack is not None
+    assert "install" not in engine.lack.cure
+    assert ("tune" in engine.lack.cure) == (runs_on != CPU)
 
 
 def test_the_provider_that_was_asked_for_needs_no_words() -> None:

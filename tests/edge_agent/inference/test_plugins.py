@@ -37,7 +37,7 @@ print(json.dumps({
     "fallback": engine.fallback,
     "differs": [each.stage for each in selftest.check(model, Path(sys.argv[1]))],
     "settings": engine._session.get_provider_options().get(engine.provider),
-    "listed": list_providers(),
+    "listed": {name: lack.says if lack else "" for name, lack in list_providers().items()},
 }))
 """
 

@@ -9,7 +9,7 @@ import pytest
 from edge_agent.inference import engine as room
 from edge_agent.inference import providers
 from edge_agent.inference.engine import Engine
-from edge_agent.inference.providers import CPU
+from edge_agent.inference.providers import CPU, Lack
 from tests.edge_agent.inference import small_bundles
 from tests.edge_agent.inference.small_bundles import SIDE
 
@@ -55,17 +55,19 @@ def test_a_plugin_that_does_not_load_leaves_the_processor_and_a_sentence(
     engine = Engine(MODEL, provider=NAME)
 
     assert engine.provider == CPU
+    assert engine.lack is not None
     assert engine.fallback.startswith(f"{NAME} is installed, but does not load: ")
     assert words in engine.fallback
+    assert engine.lack.cure.startswith(f"see what {providers.PLUGINS[NAME].package} asks of")
     assert np.array_equal(engine.run(TENSOR)["score"], Engine(MODEL).run(TENSOR)["score"])
-    assert room.list_providers()[NAME] == engine.fallback
+    assert room.list_providers()[NAME] == engine.lack
 
 
 def test_what_runs_on_the_processor_pays_for_no_plugin(package: Callable[[str], None]) -> None:
     """A package that is there is not imported by an agent whose models do not name it."""
     package("raise SystemExit")
 
-    assert Engine(MODEL).fallback == ""
+    assert Engine(MODEL).lack is None
     assert Engine(MODEL, provider="CUDAExecutionProvider").provider == CPU
     assert MODULE not in sys.modules
 
@@ -77,7 +79,7 @@ def test_a_provider_may_be_told_its_kind_of_device() -> None:
     assert (providers.name_of(wanted), providers.kind_of(wanted)) == ("NvTensorRTRTXExecutionProvider", "NPU")
     assert providers.kind_of("OpenVINOExecutionProvider") == "CPU"
     assert room.settle_provider(wanted) == (
-        CPU, f"{wanted} is not installed: pip install 'onnxruntime-ep-nv-tensorrt-rtx'",
+        CPU, Lack(f"{wanted} is not installed: pip install 'onnxruntime-ep-nv-tensorrt-rtx'", "install it"),
     )  # fmt: skip
 
 
