@@ -1,19 +1,13 @@
 """`edge-agent status`: asked of the running agent over local HTTP, and of its database when it does not run."""
 
-import http.client
-import json
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edge_agent.cli import place
+from edge_agent.cli import live, place
 from edge_agent.cli.printing import as_json, show_facts, show_json, show_rows
 from edge_agent.config import Config
-from edge_agent.settings.bearer import read_token
-
-TIMEOUT_S = 5.0
 
 
 @click.command(help="What the agent does now.")
@@ -32,13 +26,17 @@ def command(config_file: Path, *, as_json: bool) -> None:
 
 
 def ask(settings: Config) -> dict[str, Any]:
-    """What the agent says; what its database says when it does not run."""
+    """What the agent says; what its database says when it does not run.
+
+    Raises:
+        ConfigError: as `live.status`, and where it has not run yet.
+    """
     from edge_protocol.ranges import count
 
-    live = _ask_live(settings)
-    if live is None:
+    told = live.status(settings)
+    if told is None:
         return {"gateway": settings.gateway.id, "running": False, "faults": [], **place.recorded(settings)}
-    state = live["state"]
+    state = told["state"]
     waiting = {
         f"{each['stream']}": count(tuple((first, last) for first, last in each.get("held", ())))
         for each in state.get("streams", ())
@@ -46,34 +44,15 @@ def ask(settings: Config) -> dict[str, Any]:
     return {
         "gateway": state["gateway"],
         "running": True,
-        "faults": live["faults"],
+        "faults": told["faults"],
         "agent_version": state["agent_version"],
         "clock": state["time"].get("clock", "ok"),
-        "updates": live["updates"],
+        "updates": told["updates"],
         "waiting_for_hub": waiting,
         "pipelines": state["pipelines"],
-        "drift": live["drift"],
-        "limits": live.get("limits", {}),
+        "drift": told["drift"],
+        "limits": told.get("limits", {}),
     }
-
-
-def _ask_live(settings: Config) -> Any:
-    told = settings.data_dir / "serving.json"
-    # Without its token an agent that runs would look as if it did not.
-    headers = _token(settings.serving.token_file) if told.exists() else {}
-    try:
-        address = json.loads(told.read_bytes())
-        with closing(http.client.HTTPConnection(address["host"], address["port"], timeout=TIMEOUT_S)) as connection:
-            connection.request("GET", "/status", headers=headers)
-            answer = json.loads(connection.getresponse().read())
-    except (OSError, ValueError, KeyError, http.client.HTTPException):
-        return None
-    # A port that another gateway has by now answers too, with another name.
-    return answer if answer.get("state", {}).get("gateway") == settings.gateway.id else None
-
-
-def _token(file: Path | None) -> dict[str, str]:
-    return {} if file is None else {"Authorization": f"Bearer {read_token(file, '[serving]')}"}
 
 
 def _show(found: dict[str, Any]) -> None:

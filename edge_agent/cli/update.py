@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edge_agent import identity
-from edge_agent.cli import place
+from edge_agent.cli import live, place
 from edge_agent.cli.printing import as_json, show_json, show_rows
 from edge_agent.config import Config
 from edge_agent.errors import ConfigError
@@ -170,7 +170,7 @@ def _check_return(settings: Config, pipeline: str, row: dict[str, Any]) -> str:
 def _await(settings: Config, pipeline: str, path: Path, digest: str) -> bool:
     """Whether the agent has done it in time."""
     end_s = monotonic() + WAIT_S
-    is_running = (settings.data_dir / "serving.json").exists()
+    is_running = live.listens(settings)
     while is_running and path.exists() and monotonic() < end_s:
         sleep(0.1)
     found = place.select(settings, _SLOTS, {"pipeline": pipeline})

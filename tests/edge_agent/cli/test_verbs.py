@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.cli import status
+from edge_agent import config
+from edge_agent.cli import status, update
 from edge_agent.cli.main import VERBS
 from tests.edge_agent.cli.conftest import Say
 from tests.gateways import FOLDER_TOML, Gateway, until
@@ -117,13 +118,19 @@ def test_status_tells_the_limits_that_hold(tmp_path: Path, say: Say) -> None:
     assert said.out.splitlines()[-1].split() == ["surface", "sharpness", "0.25", "-"]
 
 
-def test_status_without_its_token_says_so(tmp_path: Path, say: Say) -> None:
-    """An agent whose token cannot be had is not told to be stopped: what is wrong with the token is."""
-    token = tmp_path / "token"
+def locked(folder: Path) -> tuple[Path, Gateway]:
+    """A gateway whose neighbours must show a token, and the token's file."""
+    token = folder / "token"
     token.write_text("a" * 32)
-    gateway = Gateway(tmp_path)
+    gateway = Gateway(folder)
     gateway.toml += f'\n[serving]\ntoken_file = "{token}"\n'
     gateway.write()
+    return token, gateway
+
+
+def test_status_without_its_token_says_so(tmp_path: Path, say: Say) -> None:
+    """An agent whose token cannot be had is not told to be stopped: what is wrong with the token is."""
+    token, gateway = locked(tmp_path)
 
     with gateway.inside():
         token.write_text("")
@@ -131,6 +138,47 @@ def test_status_without_its_token_says_so(tmp_path: Path, say: Say) -> None:
 
     assert said.code == 2
     assert str(token) in said.err
+
+
+def test_a_token_that_was_renewed_is_no_stopped_agent(tmp_path: Path, say: Say) -> None:
+    """The agent goes on with the one that it read at its start: status says which is refused, and to restart it."""
+    token, gateway = locked(tmp_path)
+
+    with gateway.inside():
+        token.write_text("b" * 32)
+        said = say("status", "--config", gateway.config)
+
+    assert (said.code, said.out) == (2, "")
+    assert f"does not take the token of {token}" in said.err
+    assert "an agent reads its token when it starts: restart it" in said.err
+
+
+def test_a_stopped_agent_needs_no_token_to_tell_what_it_has(tmp_path: Path, say: Say) -> None:
+    """Its address outlives it and its token is gone: the database answers."""
+    token, gateway = locked(tmp_path)
+    with gateway.inside():
+        pass
+    token.unlink()
+
+    said = say("status", "--config", gateway.config, "--json")
+
+    assert (gateway.data / "serving.json").exists()
+    assert (said.code, said.err, said.json["running"]) == (1, "", False)
+
+
+def test_only_an_agent_that_runs_is_waited_for(
+    judged: Gateway, running: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that still lies there: nobody listens at the address of a stopped agent, so it is not waited for."""
+    waited: list[float] = []
+    monkeypatch.setattr(update, "sleep", waited.append)
+    monkeypatch.setattr(update, "WAIT_S", 0.2)
+
+    update._await(config.load(judged.config), "engine", judged.config, "")
+    assert ((judged.data / "serving.json").exists(), waited) == (True, [])
+
+    update._await(config.load(running.config), "engine", running.config, "")
+    assert waited
 
 
 def test_each_fault_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, say: Say) -> None:
