@@ -71,9 +71,12 @@ class Drift(Table, frozen=True, kw_only=True):
 
 
 class Keys(Table, frozen=True, kw_only=True):
-    """So many days before a key's word expires whoever must renew it is warned."""
+    """So many days before a key's word expires whoever must renew it is warned.
 
-    warn_days: Annotated[int, Meta(ge=1, le=365)] = 30
+    At most 90: a publisher who publishes once more before that signs nothing anew.
+    """
+
+    warn_days: Annotated[int, Meta(ge=1, le=90)] = 30
 
 
 class Settings(Table, frozen=True, kw_only=True):

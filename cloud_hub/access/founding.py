@@ -57,7 +57,7 @@ psi = 0.25
 windows = 2                 # in a row, to raise an alarm and to clear it
 
 [keys]
-warn_days = 30              # before a root, a delegation or a publisher's signature expires
+warn_days = 30              # before a root, a delegation or a publisher's signature expires; 90 at most
 """
 
 

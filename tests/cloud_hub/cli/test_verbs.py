@@ -321,3 +321,4 @@ def test_every_verb_is_told_its_hub_alike(verb: str) -> None:
     assert command is not None
 
     assert [each.opts for each in command.params if each.name == "folder"] == [["--hub"]]
+    assert not {"--config", "--folder"} & {option for each in command.params for option in each.opts}

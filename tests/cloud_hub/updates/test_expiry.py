@@ -1,8 +1,13 @@
 """What is told of dates to come: in time, once, and with the cure."""
 
+from pathlib import Path
+
 import pytest
 
+from cloud_hub import config
+from cloud_hub.errors import ConfigError
 from cloud_hub.updates.expiry import Dated, coming, warnings
+from cloud_hub.updates.publisher import RENEW_DAYS
 from cloud_hub.updates.repository import DAY_US
 from cloud_hub.updates.signing import ROOT, SNAPSHOT, TARGETS, TIMESTAMP
 from edge_protocol import metadata
@@ -77,3 +82,17 @@ def test_new_roots_end_the_warning_of_the_old_ones(trusted: TrustedHub) -> None:
         found = warnings(connection, trusted.clock.wall_us(), 30)
 
     assert [each for each in found if each.role.endswith("root")] == []
+
+
+def test_no_warning_comes_before_its_cure_works(tmp_path: Path) -> None:
+    """
+    `warn_days` ends where publishing once more begins to sign anew: a day more is refused, with the bound.
+    """
+    file = tmp_path / config.FILE
+
+    file.write_text(f"[keys]\nwarn_days = {RENEW_DAYS}")
+    assert config.load(tmp_path).settings.keys.warn_days == RENEW_DAYS
+
+    file.write_text(f"[keys]\nwarn_days = {RENEW_DAYS + 1}")
+    with pytest.raises(ConfigError, match=rf"<= {RENEW_DAYS} - at `\$.keys.warn_days`"):
+        config.load(tmp_path)
