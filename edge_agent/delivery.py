@@ -11,7 +11,7 @@ from time import perf_counter
 from edge_agent.clock import Clock
 from edge_agent.inference.intake import Intake
 from edge_agent.judgement import Judgement
-from edge_agent.outputs.http import HttpOutput
+from edge_agent.outputs.http import UNKNOWN, HttpOutput
 from edge_agent.outputs.output import Letter, Output, outcome_of
 from edge_agent.telemetry.recorder import Recorder
 from edge_protocol.codes import Stream
@@ -62,7 +62,7 @@ class Delivery:
     def resume(
         self, answered: Sequence[Judgement], unanswered: Sequence[Judgement], owed: Sequence[Letter] = ()
     ) -> None:
-        """Tell the line what a kill kept from it, all of it on record already, before anything new.
+        """Tell the line what an earlier process kept from it, all of it on record already, before anything new.
 
         Of what was `answered` it may have heard, but for what waits for the commit. What an output owes comes by its
         letters alone; those of an output that is no more have failed.
@@ -73,7 +73,7 @@ class Delivery:
                 self._senders[name].resume(mine)
             else:
                 for each in mine:
-                    self._note(outcome_of(each, perf_counter(), "the agent was killed, and this output is no more"))
+                    self._note(outcome_of(each, perf_counter(), f"{UNKNOWN}, and this output is no more"))
         for judgement in unanswered:
             self._queue.put((judgement, False, self._senders))
         for judgement in (*answered, *unanswered):

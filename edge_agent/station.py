@@ -13,6 +13,7 @@ from time import perf_counter
 
 from edge_agent.clock import Clock
 from edge_agent.errors import SourceError
+from edge_agent.inference import ring
 from edge_agent.inference.intake import Intake, IntakeFull
 from edge_agent.inference.numbering import Lost, Numbering
 from edge_agent.inference.pipeline import Observe, Pipeline
@@ -127,7 +128,7 @@ class Station:
                 self._faults.tell(part, "source-away", active=False)
             if not took:
                 stop.wait(self._ticker.idle_s(self._clock.mono_us()))
-        self._let_go(self.pipelines, self._clock.wall_us(), self._clock.mono_us())
+        self._let_go(self.pipelines, self._clock.mono_us())
         self._ticker.close()
 
     def step(self, stop: threading.Event) -> bool:
@@ -219,7 +220,7 @@ class Station:
             self._lose(each, trigger, stop)
         # Last: a kill in between must not leave a number on record behind which nobody looks for the lost ones.
         self._intake.number(trigger.n, names, number)
-        self._let_go(names, trigger.at_us, trigger.mono_us)
+        self._let_go(names, trigger.mono_us)
         if beyond > 0:
             detail = f"{beyond} more numbers before {number} are missing; they are no triggers"
             self._faults.tell(f"source {source}", "numbers-skipped", active=True, detail=detail)
@@ -230,7 +231,7 @@ class Station:
         new = []
         for name in part.pipelines:
             if left := self._left.get(name):
-                self._declare(replace(left.popleft(), at_us=found.at_us, mono_us=found.mono_us), part, (name,))
+                self._declare(replace(left.popleft(), mono_us=found.mono_us), part, (name,))
             else:
                 new.append(name)
         if new and (trigger := self._take(found.mono_us, stop, new)) is not None:
@@ -240,11 +241,11 @@ class Station:
         self._intake.number(trigger.n, names, part.number)
         self._refuse(replace(trigger, part=str(part.number), number=part.number), part.reason, names)
 
-    def _let_go(self, names: Iterable[str], at_us: int, mono_us: int) -> None:
+    def _let_go(self, names: Iterable[str], mono_us: int) -> None:
         """No number was left out for them: they had no part, or one that came again."""
         for name in names:
             for trigger in self._left.pop(name, ()):
-                self._refuse(replace(trigger, at_us=at_us, mono_us=mono_us), Reason.INTERRUPTED, (name,))
+                self._refuse(replace(trigger, mono_us=mono_us), Reason.INTERRUPTED, (name,))
 
 
 def _grab(source: Source, trigger: Trigger) -> Sample:
@@ -264,6 +265,7 @@ def _named(trigger: Trigger, told: Tick | Sample) -> Trigger:
         trigger = replace(trigger, number=told.number, part=trigger.part or str(told.number))
     if not (told.part or told.product or told.lot):
         return trigger
-    return replace(
-        trigger, part=told.part or trigger.part, product=told.product or trigger.product, lot=told.lot or trigger.lot
-    )
+    said = (told.part or trigger.part, told.product or trigger.product, told.lot or trigger.lot)
+    # As the ring has room for them: a verdict that a kill keeps back goes out under the same names, and to the byte.
+    part, product, lot = (ring.cut(text, room).decode() for text, room in zip(said, ring.TEXT_BYTES, strict=True))
+    return replace(trigger, part=part, product=product, lot=lot)

@@ -23,8 +23,8 @@ _LEAST_PAUSE_S = 0.25
 CLOSE_S = 1.5
 """How long `close` lets the rest be sent; what is left then was not told, and its outcomes say so."""
 
-
-KILLED = "the agent was killed before it was known"
+UNKNOWN = "the agent ended before it was on record"
+"""What became of a letter that an earlier process has left."""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class HttpOutput:
         """Send what a process before this one may have sent, and does not know: first of all, and as if it were new."""
         with self._changed:
             began_s = perf_counter()
-            self._errands.extend(_Errand(each, began_s, problem=KILLED) for each in owed)
+            self._errands.extend(_Errand(each, began_s, problem=UNKNOWN) for each in owed)
             self._changed.notify_all()
 
     def settled(self) -> Sequence[Outcome]:

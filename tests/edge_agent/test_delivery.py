@@ -208,6 +208,7 @@ def test_what_an_output_owes_comes_by_its_letters_alone(desk: Desk) -> None:
     assert desk.lamp.told == [1]
     failed = [each for each in desk.outcomes if each.output == "gone"]
     assert [(each.trigger, each.ok, each.pipeline) for each in failed] == [(1, False, "seal")]
+    assert failed[0].detail == "the agent ended before it was on record, and this output is no more"
 
 
 def test_what_is_known_later_is_recorded_when_it_is_known(desk: Desk) -> None:

@@ -21,6 +21,7 @@ from edge_agent.inference.numbering import MAX_HOLE, Lost, Numbering
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
+from edge_agent.outputs.telegram import telegram
 from edge_agent.sample import Channel, Sample, Trigger
 from edge_agent.station import Station
 from edge_agent.store import fetch, read_only
@@ -268,6 +269,33 @@ def test_a_kill_among_lost_parts_loses_none(model: Model, tmp_path: Path, monkey
 
     recorded = {row.part for row in gateway.life.outbox.recent_verdicts(100)}
     assert recorded >= {str(number) for number in range(1, source.number + 1)}
+    gateway.life.die()
+    gateway.life.store.close()
+
+
+@pytest.mark.parametrize("kills", ["before the part", "after the part"])
+def test_what_a_kill_left_keeps_its_words_through_another(model: Model, tmp_path: Path, kills: str) -> None:
+    """A trigger without a number is told under its own time, in the bytes that the ring would give after a kill."""
+    clock, source = FixedClock(), Counting()
+    gateway = Gateway(tmp_path, clock, "boot-1", source, model)
+    gateway.part(judge=True)
+    gateway.commit()
+    source.kills = kills
+    taken_us = clock.wall_us()
+    with pytest.raises(Killed):
+        gateway.part(judge=False)
+    source.kills = ""
+    gateway.life.die()
+    clock.advance(3_600_000_000)
+    gateway = Gateway(tmp_path, clock, "boot-1", source, model)
+
+    gateway.part(judge=True)
+
+    again = Intake.open(tmp_path / "intake.ring", boot="boot-1", epoch=gateway.life.store.epoch).recover().answered
+    told = sorted(gateway.judged, key=lambda judgement: judgement.trigger.n)
+    assert [telegram(each) for each in again] == [telegram(each) for each in told]
+    assert [each.trigger.at_us for each in told] == [taken_us, taken_us + 3_600_000_000]
+    assert told[0].latency_us < 3_600_000_000
     gateway.life.die()
     gateway.life.store.close()
 

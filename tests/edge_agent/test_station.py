@@ -12,6 +12,7 @@ from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.judgement import Judgement
 from edge_agent.monitoring.faults import Faults
+from edge_agent.outputs.telegram import telegram
 from edge_agent.sample import Channel, Sample, Trigger
 from edge_agent.settings import TimerTrigger as TimerSettings
 from edge_agent.sources.triggers import Tick, TimerTrigger
@@ -348,3 +349,22 @@ def test_a_part_is_called_what_the_line_calls_it(place: Place) -> None:
     called = {(j.trigger.n, j.trigger.part, j.trigger.product, j.trigger.lot) for j in place.judged}
 
     assert called == {(1, "T-1", "seal", "L9"), (2, "P-7", "seal", "L9")}
+
+
+LONG = ("P" * 95 + "é" * 25, "Größe " * 20, "L" * 120)
+
+
+@pytest.mark.parametrize("names", [LONG, ("\ud800" * 3, "", "")], ids=["long", "no unicode"])
+def test_a_kill_does_not_change_what_a_part_is_called(place: Place, tmp_path: Path, names: tuple[str, ...]) -> None:
+    """What the ring gives back after a kill is told in the very bytes in which it was told before."""
+    part, product, lot = names
+    place.source.samples = [window(1, part=part, lot=lot)]
+    place.ticks.ticks.append(Tick(place.clock.mono_us(), product=product))
+    place.step()
+    for judgement in place.judged:
+        place.intake.answer(judgement)
+
+    left = Intake.open(tmp_path / "intake.ring", boot="boot-1").recover().answered
+
+    assert {telegram(each) for each in left} == {telegram(each) for each in place.judged}
+    assert len(left) == 2

@@ -10,7 +10,7 @@ import pytest
 from edge_agent import settings
 from edge_agent.errors import ConfigError, OutputError
 from edge_agent.judgement import Judgement
-from edge_agent.outputs.http import KILLED, HttpOutput
+from edge_agent.outputs.http import UNKNOWN, HttpOutput
 from edge_agent.outputs.kinds import make_output
 from edge_agent.outputs.output import letter
 from edge_agent.sample import Trigger
@@ -204,7 +204,7 @@ def test_what_a_kill_interrupted_is_sent_again(cell: Cell) -> None:
         (1, True, "surface"),
         (2, True, "surface"),
     ]
-    assert {each.detail for each in outcomes[:2]} == {f"taken at attempt 1; before: {KILLED}"}
+    assert {each.detail for each in outcomes[:2]} == {f"taken at attempt 1; before: {UNKNOWN}"}
 
 
 def test_the_end_settles_everything(cell: Cell) -> None:
