@@ -99,7 +99,13 @@ def test_waiting_never_takes_long(bench: Bench) -> None:
     assert all(0 <= wait <= WAIT_S for wait in waits)
 
 
-def test_closing_twice_is_closing(bench: Bench) -> None:
-    """`close` may be called again."""
+def test_who_is_closed_and_asked_again_listens_again(bench: Bench) -> None:
+    """However often it was closed: the part that comes after it is asked is told, and nothing in between is made up."""
     bench.ticker.close()
     bench.ticker.close()
+
+    nothing = bench.ticker.poll(1)
+    bench.come(S)
+    tick = bench.ticker.poll(S)
+
+    assert (nothing, tick) == (None, Tick(S))

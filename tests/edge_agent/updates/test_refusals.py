@@ -78,6 +78,9 @@ def test_blocks_that_nobody_asked_for_are_nothing(tmp_path: Path) -> None:
         line.name(made)
         line.run(said("kept"))
 
+        assert line.pipeline.model.digest == made.digest
+        assert line.ledger.refused("engine") == {}
+
 
 def test_what_the_hub_does_not_have_is_asked_for_again(tmp_path: Path) -> None:
     """An absent object and lost blocks cost time and nothing else; the questions become rarer."""
