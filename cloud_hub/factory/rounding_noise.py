@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from cloud_hub.errors import FactoryError
 from edge_agent.inference.engine import Engine
 
 Tensors = Sequence[npt.NDArray[Any]]
@@ -40,27 +41,44 @@ class Noise:
 def by_node(exact: bytes, rounded: bytes, tensor: str, samples: Tensors) -> list[Noise]:
     """The noise of each convolution and multiplication that `rounded` computes in integers, the most worth first.
 
-    The sides of all that is between the nodes must be numbers.
+    Raises:
+        FactoryError: how many values such a node takes or gives does not stand in the model.
     """
     source, variant = onnx.load_from_string(exact), _Variant(onnx.load_from_string(rounded))
     wanted, sizes = _outputs(exact, tensor, samples), _sizes(source)
     found = []
     for node in source.graph.node:
         if variant.rounds(node):
+            values = _moved(node, sizes)
             outputs = _outputs(_with_one_rounded(source, variant, node), tensor, samples)
             share = float(np.mean([_energy(o, w) for o, w in zip(outputs, wanted, strict=True)]))
-            found.append(Noise(node.name, share, sizes[node.input[0]] + sizes[node.output[0]]))
+            found.append(Noise(node.name, share, values))
     return sorted(found, key=lambda noise: -noise.worth)
 
 
+def _moved(node: onnx.NodeProto, sizes: dict[str, int]) -> int:
+    """How many values go in and come out of a node."""
+    ends = (node.input[0], node.output[0])
+    unknown = [end for end in ends if end not in sizes]
+    if unknown:
+        message = f"node {node.name}: how many values there are in {' and in '.join(unknown)} is not known"
+        raise FactoryError(message, "fix the model's free dimensions before it is quantized")
+    return sum(sizes[end] for end in ends)
+
+
 def _sizes(model: onnx.ModelProto) -> dict[str, int]:
-    """How many values each tensor has, between the nodes or given: either side of a product may be the weights."""
+    """How many values each tensor has of which that is known: either side of a product may be the weights."""
     graph = onnx.shape_inference.infer_shapes(model).graph
     weights = {weight.name: max(prod(weight.dims), 1) for weight in graph.initializer}
     return weights | {
         value.name: max(prod(side.dim_value for side in value.type.tensor_type.shape.dim), 1)
         for value in (*graph.value_info, *graph.input, *graph.output)
+        if _is_fixed(value.type.tensor_type)
     }
+
+
+def _is_fixed(tensor: onnx.TypeProto.Tensor) -> bool:
+    return tensor.HasField("shape") and all(side.HasField("dim_value") for side in tensor.shape.dim)
 
 
 class _Variant:

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+from cloud_hub.errors import FactoryError
 from cloud_hub.factory import rounding_noise
 from cloud_hub.factory.graph import Graph
 from cloud_hub.factory.quantize import ARITHMETICS, prepared
@@ -79,3 +80,17 @@ def test_noise_is_weighed_by_the_values_that_would_stay_in_float() -> None:
     assert {noise.node: noise.values for noise in found} == {name: n * 16 * 16 for name, n in moved.items()}
     assert [noise.node for noise in found] == [worst, last, wide]
     assert sorted(found, key=lambda noise: -noise.share) != found
+
+
+def test_sizes_that_are_not_known_rank_nothing() -> None:
+    """A model with a free side is refused by the name of its first node, with the cure, before anything is measured."""
+    free = onnx.load_from_string(small_model())
+    for value in (free.graph.input[0], free.graph.output[0]):
+        value.type.tensor_type.shape.dim[2].dim_param = "height"
+
+    with prepared(free.SerializeToString(), "image", TENSORS) as quantizer:
+        rounded = quantizer.make(VNNI)
+        with pytest.raises(FactoryError, match=f"node {free.graph.node[0].name}: .* in image and in ") as refused:
+            rounding_noise.by_node(quantizer.prepared, rounded, "image", [])
+
+    assert "free dimensions" in refused.value.hint
