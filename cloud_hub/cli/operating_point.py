@@ -1,15 +1,15 @@
 """`cloud-hub operating-point`: thresholds that take the place of a bundle's own, published, assigned and looked at."""
 
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
 
 from cloud_hub.cli import place
 from cloud_hub.cli.printing import as_json, show_json, show_rows, when
-from cloud_hub.cli.publish import open_desk, read_key
+from cloud_hub.cli.publish import desk_options, open_desk, read_key
 from cloud_hub.cli.rollout import read_label
 from cloud_hub.clock import SystemClock
 from cloud_hub.errors import ConfigError
@@ -17,8 +17,6 @@ from cloud_hub.updates import ceremony, points
 from cloud_hub.updates.publisher import PointRequest, publish_point
 from cloud_hub.updates.rollouts.plan import Selection
 from edge_protocol.bundle import OperatingPoint
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _FILE_HINT = "write it as the manifest's operating_point: accept, reject, min_area, persistence, hysteresis, zones"
 
@@ -28,7 +26,7 @@ def command() -> None:
     """The verbs below `operating-point`."""
 
 
-def _selection(function: F) -> F:
+def _selection(function: place.F) -> place.F:
     for name, text in (
         ("--site", "Gateways of this site."),
         ("--line", "Gateways of this line."),
@@ -46,9 +44,7 @@ def _selection(function: F) -> F:
 @click.argument("name")
 @click.argument("version")
 @click.option("--file", "file", type=click.Path(path_type=Path), required=True, help="The thresholds, as JSON.")
-@click.option("--key", "key_file", type=click.Path(path_type=Path), required=True, help="The publisher's key.")
-@click.option("--url", default="", help="Address of the hub's pages, when its folder is not on this machine.")
-@click.option("--token-file", type=click.Path(path_type=Path), help="The owner's token, with --url.")
+@desk_options
 @place.option
 @place.actor_options
 @as_json
@@ -58,13 +54,10 @@ def publish(
 ) -> None:  # fmt: skip
     """Publish; the same again changes nothing."""
     key, point = read_key(key_file), _read(file)
-    desk = open_desk(folder, url, token_file)
-    try:
+    with closing(open_desk(folder, url, token_file)) as desk:
         who = place.actor(actor, reason).name
         asked = PointRequest(bundle, bundle_version, name, version, point, key, who, reason)
         outcome = publish_point(desk, asked, SystemClock().wall_us())
-    finally:
-        desk.close()
     if as_json:
         show_json(outcome)
     elif outcome.changed:

@@ -1,6 +1,7 @@
 """`cloud-hub publish DIR`: on the publisher's machine, a bundle is checked, signed and handed to a hub."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -18,12 +19,19 @@ from edge_protocol.envelope import PrivateKey
 SERVING = "serving.json"
 
 
+def desk_options(function: place.F) -> place.F:
+    """Options `--key`, `--url` and `--token-file`: who signs, and where the hub is."""
+    file = click.Path(path_type=Path)
+    key = click.option("--key", "key_file", type=file, required=True, help="The publisher's key.")
+    url = click.option("--url", default="", help="Address of the hub's pages, when its folder is not on this machine.")
+    token = click.option("--token-file", type=file, help="The owner's token, with --url.")
+    return key(url(token(function)))
+
+
 @click.command(help="Check the bundle in FOLDER, sign it, and hand it to a hub that runs.")
 @click.argument("source", metavar="FOLDER", type=click.Path(path_type=Path))
-@click.option("--key", "key_file", type=click.Path(path_type=Path), required=True, help="The publisher's key.")
 @click.option("--floor", default="", help="From now on nothing of this name below this version may run.")
-@click.option("--url", default="", help="Address of the hub's pages, when its folder is not on this machine.")
-@click.option("--token-file", type=click.Path(path_type=Path), help="The owner's token, with --url.")
+@desk_options
 @place.option
 @place.actor_options
 @as_json
@@ -33,12 +41,9 @@ def command(
 ) -> None:  # fmt: skip
     """Publish; the same bundle again changes nothing."""
     key = read_key(key_file)
-    desk = open_desk(folder, url, token_file)
-    try:
+    with closing(open_desk(folder, url, token_file)) as desk:
         asked = Request(source, key, floor, place.actor(actor, reason).name, reason)
         outcome = publish(desk, asked, SystemClock().wall_us())
-    finally:
-        desk.close()
     if as_json:
         show_json(outcome)
         return

@@ -1,6 +1,8 @@
 """Bytes by their SHA-256: a folder by default, S3 and its kin by URL. The only file that imports obstore."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import obstore
@@ -35,15 +37,14 @@ class Objects:
             raise StorageError(message, "check [storage] objects in hub.toml and the folder's rights") from error
 
     def put(self, content: bytes) -> str:
-        """Keep `content` and return its digest in hex. Keeping it twice is keeping it once."""
+        """Keep `content` and return its digest in hex. Keeping it twice is keeping it once.
+
+        Raises:
+            StorageError: the store has no room or does not answer.
+        """
         digest = hashlib.sha256(content).hexdigest()
-        try:
+        with _keeping(digest):
             obstore.put(self._store, _path(digest), content)
-        except AlreadyExistsError:
-            pass
-        except (BaseError, OSError) as error:
-            message = f"object {digest[:12]} cannot be kept: {_first_line(error)}"
-            raise StorageError(message, "free some space and check the rights of the object store") from error
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -71,14 +72,8 @@ class Objects:
         Raises:
             StorageError: the store has no room or does not answer.
         """
-        try:
-            with path.open("rb") as content:
-                obstore.put(self._store, _path(digest), content)
-        except AlreadyExistsError:
-            pass
-        except (BaseError, OSError) as error:
-            message = f"object {digest[:12]} cannot be kept: {_first_line(error)}"
-            raise StorageError(message, "free some space and check the rights of the object store") from error
+        with _keeping(digest), path.open("rb") as content:
+            obstore.put(self._store, _path(digest), content)
 
     def part(self, digest: str, offset: int, length: int) -> bytes:
         """Some bytes of an object, fewer at its end; whoever puts them together checks the digest of the whole.
@@ -105,6 +100,17 @@ class Objects:
     def has(self, digest: str) -> bool:
         """Whether something lies there under this digest."""
         return self.length(digest) is not None
+
+
+@contextmanager
+def _keeping(digest: str) -> Iterator[None]:
+    try:
+        yield
+    except AlreadyExistsError:
+        pass
+    except (BaseError, OSError) as error:
+        message = f"object {digest[:12]} cannot be kept: {_first_line(error)}"
+        raise StorageError(message, "free some space and check the rights of the object store") from error
 
 
 def _path(digest: str) -> str:
