@@ -83,11 +83,12 @@ class Heartbeats:
                 done.wait(PAUSE_S)
                 self._parts.faults.tell("heartbeats", "failed", active=False)
 
-    def unready(self) -> list[str]:
+    def unready(self) -> dict[str, str]:
         """Pipelines whose engine is quarantined, and why; and those that have not passed in this run of the agent."""
-        quarantined = [f"{name} is quarantined: {each.problem}" for name, each in self._each.items() if each.problem]
-        awaited = [f"{name} is being asked its goldens" for name, each in self._each.items() if each.is_awaited]
-        return [*quarantined, *awaited]
+        awaited = {name: "it is being asked its goldens" for name, each in self._each.items() if each.is_awaited}
+        return awaited | {
+            name: f"it is quarantined: {each.problem}" for name, each in self._each.items() if each.problem
+        }
 
 
 def _around(config: Config, name: str, parts: Parts, environment: str) -> Around:

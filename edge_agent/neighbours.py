@@ -16,17 +16,17 @@ from edge_agent.serving.site import Answers, Site
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What neighbours are told of the running agent. `dead`, `unready` and `faults` give reasons, empty: all is well.
+    """What neighbours are told of the running agent. `dead` and `faults` give reasons, empty: all is well.
 
-    `unready` are those of the models: an engine that is not yet, or no longer, what the trainer made. `guard` makes
-    one for the questions to a pipeline's model.
+    `unready` gives the reason by pipeline: an engine that is not yet, or no longer, what the trainer made. `guard`
+    makes one for the questions to a pipeline's model.
     """
 
     pipelines: Mapping[str, Pipeline]
     metrics: Metrics
     clock: Clock
     dead: Callable[[], Sequence[str]]
-    unready: Callable[[], Sequence[str]]
+    unready: Callable[[], Mapping[str, str]]
     faults: Callable[[], Sequence[str]]
     status: Callable[[], Any]
     guard: Callable[[str, Model], Guard]
@@ -43,12 +43,18 @@ class Neighbours:
         """All that may be asked."""
         parts = self._parts
         parts.metrics.running(self._running)
-        models = Models(self._running, self._doubts, parts.metrics.count_question, guard=parts.guard)
+
+        def trusted() -> list[str]:
+            return [*parts.dead(), *(f"{name}: {why}" for name, why in self._unready().items())]
+
+        models = Models(
+            self._running, self._doubts, parts.metrics.count_question, guard=parts.guard, unready=self._unready
+        )
         answers = Answers(
             metrics=parts.metrics.render,
             live=parts.dead,
-            ready=lambda: [*parts.dead(), *parts.unready(), *parts.faults()],
-            trusted=lambda: [*parts.dead(), *parts.unready()],
+            ready=lambda: [*trusted(), *parts.faults()],
+            trusted=trusted,
             status=parts.status,
             models=models,
         )
@@ -65,6 +71,11 @@ class Neighbours:
     def _running(self) -> Mapping[str, Model]:
         return {name: pipeline.model for name, pipeline in self._parts.pipelines.items()}
 
+    def _unready(self) -> dict[str, str]:
+        """Why a model is not ready, by pipeline: the one answer of the gateway's health, the model's and the index."""
+        return {name: why for name in self._parts.pipelines for why in self._doubts(name)} | dict(self._parts.unready())
+
     def _doubts(self, pipeline: str) -> Sequence[str]:
+        """Why a model answers nothing. One whose goldens are awaited does: it passed them before, and the line runs."""
         is_doubted = self._parts.pipelines[pipeline].quarantined
         return ("its engine does not answer its goldens as it should",) if is_doubted else ()

@@ -60,8 +60,9 @@ class _Desk:
 
 
 class Models:
-    """Answers about and by the models. `running` gives them by pipeline, `doubts` why one must not be trusted.
+    """Answers about and by the models. `running` gives them by pipeline, `doubts` why one must not be asked.
 
+    `unready` tells by pipeline why one is not ready: it may be asked nevertheless, but a router takes another gateway's.
     `guard` makes what says whether an input can be trusted: for a pipeline and its model, without a memory.
     """
 
@@ -71,10 +72,13 @@ class Models:
         doubts: Callable[[str], Sequence[str]] = lambda _pipeline: (),
         asked: Ask = lambda _pipeline, _kind, _seconds: None,
         turnstile: Turnstile | None = None,
+        *,
         guard: Callable[[str, Model], Guard] = lambda _pipeline, _model: lambda _look: Reason.NONE,
+        unready: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._running = running
         self._doubts = doubts
+        self._unready = unready
         self._asked = asked
         self._turnstile = turnstile or Turnstile()
         self._guard = guard
@@ -110,9 +114,9 @@ class Models:
 
     def readiness(self, name: str, version: str | None) -> Reply:
         """200, or 503 with the reasons."""
-        doubts = self._doubts(self._desk(name, version).pipeline)
-        status = HTTPStatus.SERVICE_UNAVAILABLE if doubts else HTTPStatus.OK
-        return as_json({"name": name, "ready": not doubts, "reasons": list(doubts)}, status)
+        why = self._unready().get(self._desk(name, version).pipeline, "")
+        status = HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK
+        return as_json({"name": name, "ready": not why, "reasons": [why] if why else []}, status)
 
     def config(self, name: str, version: str | None) -> Reply:
         """What a Triton client asks for as the model's configuration."""
@@ -140,9 +144,9 @@ class Models:
 
     def index(self) -> list[dict[str, str]]:
         """What there is."""
-        found = []
+        found, unready = [], self._unready()
         for name, model in self._running().items():
-            why = "; ".join(self._doubts(name))
+            why = unready.get(name, "")
             state = "UNAVAILABLE" if why else "READY"
             found.append({"name": name, "version": model.manifest.version, "state": state, "reason": why})
         return found

@@ -68,7 +68,7 @@ def test_a_live_engine_that_goes_wrong_is_replaced_while_the_line_runs(gateway: 
         until("more verdicts", lambda: len(gateway.verdicts()) > taken + 5)
 
     answered(gateway)
-    assert ready == []
+    assert ready == {}
     (began, _) = [e for e in gateway.events("fault") if e["reason"] == "golden-differs"]
     assert began["detail"].startswith("engine of golden.npy: probe")
     assert gateway.verdicts()[-1][1] != "UNINSPECTED"
@@ -95,7 +95,7 @@ def test_without_a_release_before_it_stays_quarantined_and_says_so(
         state = agent._report.pipelines()[0]
 
     answered(gateway)
-    assert unready[0].startswith("engine is quarantined: engine of golden.npy")
+    assert unready["engine"].startswith("it is quarantined: engine of golden.npy")
     assert not state.ready
     (stuck,) = [e for e in gateway.events("fault") if e["reason"] == "no-way-back"]
     assert stuck["detail"].endswith("there is no release to go back to")
@@ -147,7 +147,7 @@ def test_a_start_is_ready_when_the_goldens_have_passed(gateway: Gateway, monkeyp
     with gateway.inside() as agent:
         until("the goldens", lambda: not agent._heartbeats.unready())
 
-    assert (first, awaited) == ([], ["engine is being asked its goldens"])
+    assert (first, awaited) == ({}, {"engine": "it is being asked its goldens"})
 
 
 def test_a_start_under_libraries_that_judge_otherwise_judges_no_part(

@@ -11,10 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_agent.errors import ConfigError
 from edge_agent.inference import selftest
+from edge_agent.monitoring import heartbeat
 from edge_agent.serving.metrics import STAGES
 from tests.edge_agent.inference.small_bundles import LENGTH, SIDE, npy, png
 from tests.edge_agent.updates.releases import good
-from tests.gateways import FOLDER_TOML, Gateway, until
+from tests.gateways import FOLDER_TOML, Gateway, until, window
 
 DARK = png(np.full((80, 80, 3), 20, np.uint8))
 
@@ -169,12 +170,17 @@ def test_a_quarantined_engine_answers_no_neighbour(gateway: Gateway) -> None:
     assert "goldens" in ready[1]["reasons"][0]
 
 
-def test_ready_means_that_the_goldens_have_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gateway whose model answers its goldens otherwise here is alive, and never ready for a question."""
-    gateway = Gateway(tmp_path)
+def put_golden(gateway: Gateway) -> None:
+    """Put a bundle with a golden in the place of the one without."""
     made = good("1.0.0")
     for name, content in {"manifest.json": made.manifest, **made.files}.items():
         (gateway.data / "bundles/small-window" / name).write_bytes(content)
+
+
+def test_ready_means_that_the_goldens_have_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway whose model answers its goldens otherwise here is alive, and never ready for a question."""
+    gateway = Gateway(tmp_path)
+    put_golden(gateway)
     monkeypatch.setattr(selftest, "PROBES", 7)  # What was written down is then not what is found.
 
     with gateway.inside():
@@ -185,6 +191,30 @@ def test_ready_means_that_the_goldens_have_passed(tmp_path: Path, monkeypatch: p
 
     assert (live, ready[0], passed) == (200, 503, 200)
     assert "quarantined" in ready[1]["reasons"][0]
+
+
+def test_a_model_is_as_ready_as_its_gateways_health_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While goldens that passed before are still awaited, health, model and index say no; who asks anyway is told."""
+    gateway = Gateway(tmp_path)
+    put_golden(gateway)
+    with gateway.inside():
+        pass
+    monkeypatch.setattr(heartbeat, "FIRST_US", 2**62)
+
+    with gateway.inside():
+        health, model = ask(gateway, "/v2/health/ready"), ask(gateway, "/v2/models/engine/ready")
+        (row,) = ask(gateway, "/v2/repository/index", b"")[1]
+        verdict = ask(gateway, "/v2/models/engine/verdict", npy(window(1)))[0]
+    monkeypatch.setattr(heartbeat, "FIRST_US", 0)
+    with gateway.inside():
+        until("the goldens", lambda: ask(gateway, "/v2/models/engine/ready")[0] == 200)
+        (passed,) = ask(gateway, "/v2/repository/index", b"")[1]
+        after = ask(gateway, "/v2/health/ready")[0]
+
+    assert (health[0], health[1]["reasons"]) == (503, ["engine: it is being asked its goldens"])
+    assert (model[0], model[1]["reasons"]) == (503, ["it is being asked its goldens"])
+    assert (row["state"], row["reason"]) == ("UNAVAILABLE", "it is being asked its goldens")
+    assert (verdict, after, passed["state"]) == (200, 200, "READY")
 
 
 def test_an_open_door_without_a_token_is_no_start(tmp_path: Path) -> None:

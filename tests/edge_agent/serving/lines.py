@@ -31,6 +31,7 @@ class Line:
             lambda pipeline: self.doubted.get(pipeline, []),
             lambda pipeline, kind, _seconds: self.asked.append((pipeline, kind)),
             self.turnstile,
+            unready=lambda: {name: "; ".join(why) for name, why in self.doubted.items() if why},
         )
         metrics = Metrics()
         metrics.running(lambda: self.models)
