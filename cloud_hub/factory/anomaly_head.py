@@ -21,6 +21,9 @@ CHANNELS = FEAT16[0] + FEAT32[0]
 TOP = 5
 """The score is the mean of the five most anomalous patches: one patch alone is noise."""
 
+PREFIX = "head_"
+"""So the names of its nodes begin, in the graph that it is joined to."""
+
 _MAPS = {"feat16": [1, FEAT16[0], SIDE, SIDE], "feat32": [1, FEAT32[0], FEAT32[1], FEAT32[1]]}
 _TINY = 1e-12
 _DIMENSIONS = 192
@@ -41,14 +44,14 @@ class Head:
 
 def make_patches() -> bytes:
     """A graph from `feat16` and `feat32` to `patches` [196, 432], to join to a backbone while a head is fitted."""
-    graph = Graph("patches", "head_")
+    graph = Graph("patches", PREFIX)
     graph.node("Identity", _add_patches(graph), output="patches")
     return graph.model(_MAPS, {"patches": [SIDE * SIDE, CHANNELS]})
 
 
 def make_head(head: Head) -> bytes:
     """The head as a graph from `feat16` and `feat32` to `map` [1,14,14] and `score` [1], to join to a backbone."""
-    graph = Graph("anomaly-head", "head_")
+    graph = Graph("anomaly-head", PREFIX)
     points = graph.node("Gemm", _add_patches(graph), head.weight, head.bias)
     squares = graph.node("ReduceSumSquare", points, axes=[1], keepdims=1)
     matrix, constant = _distance_matrix(head.prototypes, head.scales)
@@ -56,7 +59,7 @@ def make_head(head: Head) -> bytes:
     nearest = graph.node("ReduceMin", distances, axes=[1], keepdims=0)
     root = graph.node("Sqrt", graph.node("Max", nearest, np.zeros(1, np.float32)))
     graph.node("Reshape", root, np.array([1, SIDE, SIDE], np.int64), output="map")
-    top = graph.node("TopK", root, np.array([TOP], np.int64), more_outputs=["head_places"], axis=0)
+    top = graph.node("TopK", root, np.array([TOP], np.int64), more_outputs=[f"{PREFIX}places"], axis=0)
     graph.node("ReduceMean", top, axes=[0], keepdims=1, output="score")
     return graph.model(_MAPS, {"map": [1, SIDE, SIDE], "score": [1]})
 

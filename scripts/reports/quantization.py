@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 
+from cloud_hub.factory.anomaly_head import PREFIX
 from edge_agent.errors import InferenceError
 from edge_agent.inference.hardware import architecture, cpu_flags
 from edge_agent.inference.model import Model
@@ -14,7 +15,6 @@ from edge_protocol import bundle
 from edge_protocol.bundle import Manifest
 from edge_protocol.errors import ManifestError
 from scripts.benches import pairs
-from scripts.benches.ground.arithmetic import HEAD
 
 FLOAT = "fp32"
 WEIGHED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -61,7 +61,7 @@ def nodes_in_float(model: onnx.ModelProto) -> list[str]:
 
 def told_floats(nodes: Sequence[str]) -> str:
     """Those of the backbone, which the card counts where the guard left them so, and those of the head, always so."""
-    head = [node for node in nodes if node.startswith(HEAD)]
+    head = [node for node in nodes if node.startswith(PREFIX)]
     rest = [node for node in nodes if node not in head]
     return f"in float: {', '.join(rest) or 'none'}" + (f"; and always the head: {', '.join(head)}" if head else "")
 

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import onnx
 
+from cloud_hub.factory.anomaly_head import PREFIX
 from cloud_hub.factory.quantize import quantize
 from edge_agent.inference.engine import Engine
 from scripts.benches import pairs
@@ -15,8 +16,6 @@ RUNS = 10
 CALIBRATION = 8
 SLICES = 21
 FLOAT = "fp32"
-HEAD = "head_"
-"""How the recipe names the nodes behind the backbone."""
 
 
 def measure() -> dict[str, float]:
@@ -43,8 +42,8 @@ def measure() -> dict[str, float]:
 def backbone(model: bytes) -> bytes:
     """The model without its head: its outputs are then what the head looked at."""
     proto = onnx.load_from_string(model)
-    head = [node for node in proto.graph.node if node.name.startswith(HEAD)]
-    body = [node for node in proto.graph.node if not node.name.startswith(HEAD)]
+    head = [node for node in proto.graph.node if node.name.startswith(PREFIX)]
+    body = [node for node in proto.graph.node if not node.name.startswith(PREFIX)]
     made = {name for node in body for name in node.output}
     seen = dict.fromkeys(name for node in head for name in node.input if name in made)
     for field, kept in ((proto.graph.node, body), (proto.graph.output, list(map(_output, seen)))):
