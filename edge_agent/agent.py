@@ -145,7 +145,9 @@ class Agent:
         )
         after, _ = self._outbox.last_verdict()
         boot = self._clock.time().boot
-        self._intake = Intake.open(folder / "intake.ring", boot=boot, epoch=self._store.epoch, after=after)
+        self._intake = Intake.open(
+            folder / "intake.ring", boot=boot, epoch=self._store.epoch, after=after, owed_from=self._outbox.owed_from()
+        )
         undo.callback(self._intake.close)
         self._recorder = Recorder(
             self._outbox,
@@ -249,6 +251,7 @@ class Agent:
         if self._recorder.flush():
             with suppress(StoreError):
                 self._outbox.forget_numbers()
+                self._store.finish()
         if self._uplink is not None:
             assembly.drain(self._uplink, self._outbox)
         self._closing.close()

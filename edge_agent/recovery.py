@@ -56,17 +56,17 @@ def recover(store: Store, outbox: Outbox, intake: Intake, clock: Clock, running:
     events: list[AnyRecord] = [
         Started(agent_version=__version__, clean=store.was_clean, recovered=len(missing), clock=time.clock)
     ]
-    last_n, last_us = outbox.last_verdict()
+    last_n, _ = outbox.last_verdict()
     lost, reason = found.skipped, "power-cut"
     if store.salvage is not None:
         events.append(_salvaged(store.salvage))
         if lost is None:
             lost, reason = _lost(last_n, found), "store-damaged"
     if lost is not None:
-        events.append(
-            Uncertain(from_us=last_us, to_us=now_us, first_trigger=lost[0], last_trigger=lost[1], reason=reason)
-        )
-    outbox.append_by_shedding(missing, [(Stream.EVENTS, now_us, event) for event in events])
+        from_us, (first, last) = outbox.told_until(lost[0]), lost
+        events.append(Uncertain(from_us=from_us, to_us=now_us, first_trigger=first, last_trigger=last, reason=reason))
+    records = [(Stream.EVENTS, now_us, event) for event in events]
+    outbox.append_by_shedding(missing, records, intake.owed_from(missing))
     intake.settle(each for each in every if id(each) not in kept)
     return Recovered(answered, unanswered, left)
 

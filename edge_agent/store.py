@@ -57,7 +57,7 @@ class Store:
         self.path = path
         self.clock = clock
         self.epoch = 0
-        self.was_clean = True
+        self.was_clean = self._is_settled = True
         self.check_needed = False
         self.salvage: Salvage | None = None
         self.rollbacks = 0
@@ -85,8 +85,7 @@ class Store:
             store = cls(path, quota_bytes, clock, take_lock(path.with_suffix(".lock")))
         except OSError as error:
             message = f"{path.parent} cannot be written: {error.strerror}"
-            hint = "free disk space, let the agent's user own the data directory, or set data_dir"
-            raise StoreError(message, hint) from error
+            raise StoreError(message, "free disk space, let the agent's user own it, or set data_dir") from error
         try:
             store._open()
         except BaseException:
@@ -173,20 +172,23 @@ class Store:
             done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_S, check=False)  # noqa: S603
         except subprocess.TimeoutExpired:
             return f"the check did not end within {CHECK_S} s"
-        findings = done.stderr.strip() if done.returncode else ""
-        if findings:
+        if findings := done.stderr.strip() if done.returncode else "":
             self._mark_suspect(findings)
         self.check_needed = False
         return findings
 
+    def finish(self) -> None:
+        """The line has ended in order. A start that fails, and a tool, leave to the next one what a kill left."""
+        self._is_settled = True
+
     def close(self) -> None:
-        """Note that the stop was asked for, and let go of the file. May be called twice."""
+        """Let go of the file. May be called twice."""
         with self._lock:
             if self._connection is not None:
                 with suppress(StoreError), self.transaction() as connection:
                     self._save_floor(connection)
                     # A run that ends in order before its check has ended leaves the check to the next one.
-                    words = (("clean", 1), ("unchecked", int(self.check_needed)))
+                    words = (("clean", int(self._is_settled)), ("unchecked", int(self.check_needed)))
                     connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", words)
             if self._lock_file >= 0:
                 self._drop_connection()
@@ -246,7 +248,7 @@ class Store:
         with self.transaction():
             meta: dict[str, Any] = dict(connection.execute("SELECT name, value FROM meta"))
             ((run,),) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchall()
-            self.was_clean = bool(meta.get("clean", True))
+            self.was_clean = self._is_settled = bool(meta.get("clean", True))
             self.check_needed = not self.was_clean or bool(meta.get("unchecked", False))
             self.epoch = meta.get("epoch") or self.new_epoch()
             self.salvage = Salvage(**json.loads(meta["salvage"])) if "salvage" in meta else None
@@ -268,8 +270,7 @@ class Store:
         """Our name for a driver's error, with what has to be done about it at once."""
         if isinstance(error, apsw.FullError):
             self._stop_growing()
-            message = f"no room for {self.path}"
-            return StoreFull(message, "free disk space or raise store.quota_mb; the oldest records are shed")
+            return StoreFull(f"no room for {self.path}", "free disk space or raise store.quota_mb; the oldest are shed")
         if isinstance(error, _CORRUPT):
             self._mark_suspect(str(error))
             message = f"{self.path} is damaged: {error}"
@@ -280,8 +281,7 @@ class Store:
             self.check_needed = True
             message = f"{self.path} cannot be written: {error}"
             return StoreError(message, "check the disk; the records wait in memory meanwhile")
-        message = f"{self.path}: {error}"
-        return StoreError(message, "no other program may write this file; readers keep their transactions short")
+        return StoreError(f"{self.path}: {error}", "no other program may write it; readers keep transactions short")
 
     def _drop_connection(self) -> None:
         if self._connection is not None:

@@ -47,7 +47,9 @@ class Recovery:
 class Intake:
     """The open ring. Made by `Intake.open`; safe to use from every thread."""
 
-    def __init__(self, path: Path, memory: mmap.mmap, boot: str, epoch: int, after: int, *, lost: bool) -> None:
+    def __init__(
+        self, path: Path, memory: mmap.mmap, boot: str, epoch: int, after: int, *, owed_from: int, lost: bool
+    ) -> None:
         self.path = path
         self._memory = memory
         self._header = ring.Header(memory)
@@ -56,7 +58,7 @@ class Intake:
         self._lock = threading.Lock()
         self._taken: dict[tuple[int, str], int] = {}
         self._epoch = epoch
-        self._recovery = self._read_back(boot, after, lost=lost)
+        self._recovery = self._read_back(boot, after, owed_from=owed_from, lost=lost)
         # The lowest slots are used first and again: a ring that is mostly empty keeps few pages dirty.
         occupied = set(self._taken.values())
         self._free = [slot for slot in reversed(range(self._header.slots)) if slot not in occupied]
@@ -67,10 +69,13 @@ class Intake:
         memory.madvise(mmap.MADV_DONTNEED)
 
     @classmethod
-    def open(cls, path: Path, *, slots: int = 4096, boot: str, epoch: int = 0, after: int = 0) -> "Intake":
+    def open(
+        cls, path: Path, *, slots: int = 4096, boot: str, epoch: int = 0, after: int = 0, owed_from: int = 0
+    ) -> "Intake":
         """The ring at `path`, made if it is not there; one that exists keeps its size.
 
         `boot` is this boot of the machine, `epoch` goes into the triggers, `after` is the last trigger on record.
+        `owed_from`, when it is known, is the first one of which not every verdict is.
 
         Raises:
             StoreError: the file cannot be made or mapped.
@@ -86,7 +91,7 @@ class Intake:
         except OSError as error:
             message = f"{path} cannot be used: {error.strerror}"
             raise StoreError(message, "free disk space, and let the agent's user own the data directory") from error
-        return cls(path, memory, boot, epoch, after, lost=lost)
+        return cls(path, memory, boot, epoch, after, owed_from=owed_from or after + 1, lost=lost)
 
     def take(
         self, pipelines: Sequence[str], at_us: int, mono_us: int, *, part: str = "", product: str = "", lot: str = ""
@@ -138,6 +143,12 @@ class Intake:
                     self._slots.free(slot)
                     self._free.append(slot)
 
+    def owed_from(self, settled: Iterable[Judgement] = ()) -> int:
+        """The first trigger that owes a verdict once these are on record: all before it are told of, to the last."""
+        told = {(judgement.trigger.n, judgement.pipeline) for judgement in settled}
+        with self._lock:
+            return min((n for n, name in self._taken if (n, name) not in told), default=self._next_n)
+
     def recover(self) -> Recovery:
         """What the process before this one left. Its slots stay taken until they are settled."""
         return self._recovery
@@ -159,15 +170,16 @@ class Intake:
     def _in_use(self) -> set[int]:
         return {number for slot in self._taken.values() for number in self._slots.contexts_of(slot)}
 
-    def _read_back(self, boot: str, after: int, *, lost: bool) -> Recovery:
+    def _read_back(self, boot: str, after: int, *, owed_from: int, lost: bool) -> Recovery:
         header = self._header
         next_n = max(header.next_n, after + 1)
         if lost or (header.boot != boot and not header.clean):
-            # Each number beyond `after` was given with a slot that is not settled: there are no more than slots.
+            # Each number beyond `after` was given with a slot that is not settled: there are no more than slots. One
+            # pipeline may be behind another, so some before it may be owed too.
             for slot in range(header.slots):
                 self._slots.free(slot)
             end = next_n + header.slots
-            return Recovery((), (), end, power_cut=True, skipped=(after + 1, end - 1))
+            return Recovery((), (), end, power_cut=True, skipped=(min(owed_from, after + 1), end - 1))
         answered: list[Judgement] = []
         unanswered: list[Judgement] = []
         torn = 0

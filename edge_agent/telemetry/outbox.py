@@ -81,8 +81,15 @@ class Outbox:
         if store.salvage is not None:
             self._declare_salvage()
 
-    def append(self, judgements: Sequence[Judgement], records: Sequence[tuple[Stream, int, AnyRecord]] = ()) -> None:
+    def append(
+        self,
+        judgements: Sequence[Judgement],
+        records: Sequence[tuple[Stream, int, AnyRecord]] = (),
+        owed_from: int = 0,
+    ) -> None:
         """Make judgements and records (stream, UTC µs, record) durable: all of them, or none.
+
+        `owed_from`, if it is known, is the first trigger that owes a verdict even then.
 
         Raises:
             StoreFull: no room, although what may be shed at once was shed.
@@ -95,12 +102,17 @@ class Outbox:
             if judgements:
                 self._append_judgements(connection, judgements)
                 numbers.keep(connection, judgements)
+            if owed_from:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES ('owed_from', ?)", (owed_from,))
             if self._senders:
                 letters.keep(connection, judgements, records, self._owing, self._senders)
             self._append_records(connection, records)
 
     def append_by_shedding(
-        self, judgements: Sequence[Judgement], records: Sequence[tuple[Stream, int, AnyRecord]] = ()
+        self,
+        judgements: Sequence[Judgement],
+        records: Sequence[tuple[Stream, int, AnyRecord]] = (),
+        owed_from: int = 0,
     ) -> None:
         """As `append`; where there is no room at all, at the price of the least important.
 
@@ -108,10 +120,10 @@ class Outbox:
             StoreError: as `append`.
         """
         try:
-            self.append(judgements, records)
+            self.append(judgements, records, owed_from)
         except StoreFull:
             self.shed(max(SHED_ROWS, 2 * len(judgements)))
-            self.append(judgements, records)
+            self.append(judgements, records, owed_from)
 
     def next_batch(self, skip: Mapping[tuple[int, str], Ranges] | None = None, max_rows: int = 200) -> Batch | None:
         """The next rows to send that are not in `skip`: of the first stream by priority, of its oldest epoch.
@@ -187,6 +199,18 @@ class Outbox:
         """The highest trigger on record and the time of the last verdict; zeros before the first."""
         with self._store.reading() as connection:
             return cursors.last_trigger(connection)
+
+    def owed_from(self) -> int:
+        """The first trigger that owed a verdict after the last commit; 0 where none has said so."""
+        with self._store.reading() as connection:
+            found = fetch(connection, "SELECT value FROM meta WHERE name = 'owed_from'")
+        return int(found[0][0]) if found else 0
+
+    def told_until(self, trigger: int) -> int:
+        """The time of the last verdict on record of a trigger before this one, UTC µs; 0 where there is none."""
+        with self._store.reading() as connection:
+            ((at_us,),) = fetch(connection, "SELECT max(at_us) FROM verdicts WHERE trigger < ?", (trigger,))
+        return at_us or 0
 
     def numbers(self) -> dict[str, int]:
         """By pipeline, the source's own number of the part recorded last, where the source counts them."""

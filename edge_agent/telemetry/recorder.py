@@ -136,7 +136,8 @@ class Recorder:
             judgements, records = self._judgements, self._records
             self._judgements, self._records, self._is_urgent = [], [], False
         try:
-            self._outbox.append_by_shedding(judgements, [*records, *self._healed()])
+            owed_from = self._intake.owed_from(judgements)
+            self._outbox.append_by_shedding(judgements, [*records, *self._healed()], owed_from)
         except StoreError as error:
             self._keep(judgements, records, error)
             if isinstance(error, StoreCorrupt):

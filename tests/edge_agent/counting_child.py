@@ -125,6 +125,7 @@ def main(folder: Path, moment: str, parts: int) -> None:
     recorder.flush()
     outbox.forget_numbers()
     intake.close()
+    store.finish()
     store.close()
 
 

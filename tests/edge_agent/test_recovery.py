@@ -32,7 +32,10 @@ class Life:
         self.outbox = Outbox(self.store, "press-1")
         after, _ = self.outbox.last_verdict()
         path = self.folder / "intake.ring"
-        self.intake = Intake.open(path, boot=self.boot, epoch=self.store.epoch, after=after, slots=64)
+        owed_from = self.outbox.owed_from()
+        self.intake = Intake.open(
+            path, boot=self.boot, epoch=self.store.epoch, after=after, owed_from=owed_from, slots=64
+        )
 
     def recover(self, *running: str) -> Recovered:
         """Put on record what the life before has left; `running` are the pipelines of this one."""
@@ -58,6 +61,12 @@ class Life:
         """The events, oldest first."""
         with self.store.reading() as connection:
             return [decode_record(body) for (body,) in fetch(connection, "SELECT body FROM events ORDER BY id")]
+
+    def finish(self) -> None:
+        """A stop in order."""
+        self.intake.close()
+        self.store.finish()
+        self.store.close()
 
     def die(self) -> None:
         """A kill: the kernel gives back the lock and keeps what was written, nobody tidies up."""
@@ -178,14 +187,33 @@ def test_after_a_power_cut_the_ring_is_not_believed(lives: Lives) -> None:
     assert second.take().trigger.n == 67
 
 
+def test_a_power_cut_leaves_nothing_before_the_last_record_untold(lives: Lives) -> None:
+    """What was still owed when a later part went on record is among the uncertain ones, and so is its time."""
+    first = lives.start()
+    told = first.judge()
+    first.outbox.append([told], (), first.intake.owed_from([told]))
+    first.intake.settle([told])
+    lives.clock.advance(1_000_000)
+    first.take()
+    later = first.judge()
+    first.outbox.append([later], (), first.intake.owed_from([later]))
+    first.die()
+
+    second = lives.start(boot="boot-2")
+    second.recover()
+
+    assert [trigger for trigger, *_ in second.verdicts()] == [1, 3]
+    uncertain = [event for event in second.events() if isinstance(event, Uncertain)]
+    assert [(e.first_trigger, e.from_us) for e in uncertain] == [(2, told.trigger.at_us)]
+
+
 def test_a_reboot_in_order_is_certain(lives: Lives) -> None:
     """A machine that was shut down in order has nothing uncertain, and numbers go on without a hole."""
     first = lives.start()
     judged = first.judge()
     first.outbox.append([judged])
     first.intake.settle([judged])
-    first.intake.close()
-    first.store.close()
+    first.finish()
 
     second = lives.start(boot="boot-2")
     second.recover()
@@ -202,8 +230,7 @@ def test_each_start_says_how_the_last_run_ended(lives: Lives) -> None:
     first.die()
     second = lives.start()
     second.recover()
-    second.intake.close()
-    second.store.close()
+    second.finish()
     third = lives.start()
     third.recover()
 

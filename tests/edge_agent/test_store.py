@@ -156,6 +156,20 @@ def test_a_stop_that_was_not_asked_for_is_known(opened: Opened):
     assert not third.check_needed
 
 
+def test_only_a_line_that_ended_in_order_makes_up_for_a_kill(opened: Opened):
+    """
+    After a kill, a start that fails and a tool that has had the file leave it known; the line's own end settles it.
+    """
+    opened()._release()
+    tool = opened()
+    tool.close()
+    line = opened()
+    line.finish()
+    line.close()
+
+    assert (tool.was_clean, line.was_clean, opened().was_clean) == (False, False, True)
+
+
 def test_the_epoch_is_the_files(opened: Opened):
     """
     A file keeps its epoch over restarts until a new one is begun.

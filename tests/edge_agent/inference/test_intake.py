@@ -28,9 +28,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "intake.ring"
 
 
-def opened(path: Path, boot: str = "boot-1", epoch: int = 7, after: int = 0) -> Intake:
+def opened(path: Path, boot: str = "boot-1", epoch: int = 7, after: int = 0, owed_from: int = 0) -> Intake:
     """The ring as a new process finds it. The one before it was killed, or closed its own."""
-    return Intake.open(path, slots=SLOTS, boot=boot, epoch=epoch, after=after)
+    return Intake.open(path, slots=SLOTS, boot=boot, epoch=epoch, after=after, owed_from=owed_from)
 
 
 def judged(trigger: Trigger, pipeline: str = "surface", verdict: Verdict = Verdict.NG) -> Judgement:
@@ -179,6 +179,23 @@ def test_a_power_cut_makes_all_triggers_uncertain_that_have_no_record(path: Path
     assert found.skipped[0] == recorded + 1
     assert found.skipped[1] >= given[-1]
     assert found.next_n > found.skipped[1]
+
+
+def test_a_power_cut_makes_uncertain_what_the_slower_pipeline_owes(path: Path):
+    """
+    One pipeline may be behind another at the last commit: what it owed then is uncertain, on record elsewhere or not.
+    """
+    intake = opened(path)
+    triggers = [intake.take(("fast", "slow"), 1, 2) for _ in range(5)]
+    on_record = [judged(each, "fast") for each in triggers[:4]] + [judged(triggers[0], "slow")]
+    owed_from = intake.owed_from(on_record)
+
+    found = opened(path, boot="boot-2", after=triggers[3].n, owed_from=owed_from).recover()
+
+    assert owed_from == triggers[1].n
+    assert found.skipped is not None
+    assert found.skipped[0] == owed_from
+    assert found.next_n > triggers[-1].n
 
 
 def test_a_boot_after_an_orderly_stop_is_no_power_cut(path: Path):

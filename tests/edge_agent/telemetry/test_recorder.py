@@ -30,12 +30,17 @@ class StubbornOutbox(Outbox):
     error: StoreError | None = None
     meanwhile: Callable[[], object] = staticmethod(lambda: None)
 
-    def append(self, judgements: Sequence[Judgement], records: Sequence[tuple[Stream, int, AnyRecord]] = ()) -> None:
+    def append(
+        self,
+        judgements: Sequence[Judgement],
+        records: Sequence[tuple[Stream, int, AnyRecord]] = (),
+        owed_from: int = 0,
+    ) -> None:
         """Append, or fail."""
         if self.error is not None:
             self.meanwhile()
             raise self.error
-        super().append(judgements, records)
+        super().append(judgements, records, owed_from)
 
 
 class Line:
