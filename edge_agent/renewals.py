@@ -13,8 +13,9 @@ from edge_agent.assembly import Surroundings as Found
 from edge_agent.clock import Clock
 from edge_agent.config import Config
 from edge_agent.errors import ConfigError, InferenceError
-from edge_agent.inference.cache import Cache
+from edge_agent.inference.cache import Cache, note_quota
 from edge_agent.inference.engine import open_cache
+from edge_agent.inference.hardware import cpu_quota
 from edge_agent.inference.model import Model
 from edge_agent.inference.pipeline import Pipeline
 from edge_agent.store import Store
@@ -62,6 +63,7 @@ def running_models(config: Config, store: Store, ledger: Ledger, found: Found) -
         InferenceError: neither what runs nor what was before can be loaded.
         StoreError: the rows cannot be read or written.
     """
+    note_quota(store, cpu_quota())
     cache = open_cache(config.data_dir / CACHE, store)
     cache.adopt(found.optimised)
     if found.models is not None:

@@ -8,7 +8,7 @@ import click
 from edge_agent.cli import place
 from edge_agent.cli.printing import as_json, show_json, show_rows
 from edge_agent.config import Config
-from edge_agent.errors import InferenceError, StoreError
+from edge_agent.errors import InferenceError
 from edge_protocol import bundle
 from edge_protocol.errors import ManifestError
 
@@ -18,17 +18,21 @@ from edge_protocol.errors import ManifestError
 @as_json
 def command(config_file: Path, *, as_json: bool) -> None:
     """Check every bundle against its manifest. Exit code 1 if one is damaged or a pipeline's is missing."""
+    from edge_agent.cli import plans
+
     settings = place.load(config_file)
     folder = settings.data_dir / "bundles"
     names = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
     names |= {pipeline.bundle for pipeline in settings.pipelines}
-    slots, plans = _slots(settings), _plans(settings)
-    placed = [_look(folder / name, _users(settings, name, slots), plans) for name in sorted(names)]
-    rows = placed + [_look(settings.data_dir / "slots" / digest, users, plans) for digest, users in slots.items()]
+    slots, measured = _slots(settings), plans.by_digest(settings)
+    placed = [_look(folder / name, _users(settings, name, slots), measured) for name in sorted(names)]
+    rows = placed + [_look(settings.data_dir / "slots" / digest, users, measured) for digest, users in slots.items()]
     if as_json:
         show_json(rows)
     else:
         show_rows(rows, f"no bundle in {folder}")
+        if measured and plans.noted_quota(settings) is None:
+            click.echo("\nplans are those for this shell's processors: no agent has noted yet how many it has")
     if any(row["state"] != "whole" for row in rows):
         raise SystemExit(1)
 
@@ -49,21 +53,6 @@ def _users(settings: Config, name: str, slots: dict[str, list[str]]) -> list[str
     """The pipelines that run what was placed: the hub has named them nothing yet."""
     updated = {pipeline for users in slots.values() for pipeline in users}
     return [table.name for table in settings.pipelines if table.bundle == name and table.name not in updated]
-
-
-def _plans(settings: Config) -> dict[str, Any]:
-    """The plans that were measured on this gateway as it is now, by digest."""
-    from edge_agent.inference.engine import own_fingerprint
-    from edge_agent.inference.tuning import Plan
-
-    if not place.database(settings).is_file():
-        return {}
-    sql = "SELECT digest, variant, threads, arena, p50_ms FROM plans WHERE fingerprint = :mark"
-    try:
-        rows = place.select(settings, sql, {"mark": own_fingerprint()})
-    except StoreError:  # of an agent that is older than this table
-        return {}
-    return {row["digest"]: Plan(row["variant"], row["threads"], bool(row["arena"]), row["p50_ms"]) for row in rows}
 
 
 def _look(folder: Path, users: list[str], plans: dict[str, Any]) -> dict[str, Any]:

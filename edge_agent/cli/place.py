@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edge_agent import config, store
-from edge_agent.errors import ConfigError
+from edge_agent.errors import ConfigError, StoreError
 from edge_agent.store import Connection
 from edge_protocol.codes import Verdict
 from edge_protocol.messages import Pane, decode_record
@@ -66,6 +66,16 @@ def select(settings: config.Config, sql: str, values: Mapping[str, Any] | None =
             names = names or [column[0] for column in cursor.getdescription()]
             rows.append(dict(zip(names, row, strict=True)))
     return rows
+
+
+def known(settings: config.Config, sql: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The rows of a query; none where there is no database yet, or one without what is asked of it."""
+    if not database(settings).is_file():
+        return []
+    try:
+        return select(settings, sql, values)
+    except StoreError:  # of an agent that is older than this table, or damaged: its next start sees to it
+        return []
 
 
 def panes(settings: config.Config) -> list[Pane]:

@@ -22,19 +22,25 @@ from edge_agent.errors import ConfigError
 def command(bundle: Path | None, variant: str, seconds: float, config_file: Path, *, as_json: bool) -> None:
     """Tune what this gateway runs and keep the plans for its next start; of a folder BUNDLE, only show them.
 
-    The agent must not run: the line would disturb the measurement, and it the line.
+    The agent must not run: the line would disturb the measurement, and it the line. A plan holds for the quota it was
+    measured under: where the agent's is another than this shell's, that is said, with how to measure under the agent's.
     """
+    from edge_agent.cli import plans
     from edge_agent.diagnostics import tune
     from edge_agent.inference.tuning import NO_TIME
 
     shown: list[dict[str, Any]] = []
+    outlook = ""
     with ExitStack() as undo:
         if bundle is not None:
             found = tune.tune(bundle, variant=variant, seconds=seconds, cache_folder=bundle, store=None)
             shown += map(asdict, tune.rows(bundle.name, found))
         else:
             settings = place.load(config_file)
+            outlook, cure = plans.outlook(settings)
             store = _store(settings, undo)
+            if cure:  # Before the time is spent, and never among the rows.
+                click.echo(f"care: {outlook}\n  try: {cure}", err=True)
             for folder, configured in place.running(settings).items():
                 found = tune.tune(
                     folder,
@@ -51,7 +57,7 @@ def command(bundle: Path | None, variant: str, seconds: float, config_file: Path
         if any(NO_TIME in row["note"] for row in shown):
             click.echo(f"\nwith more than --seconds {seconds:g} all of them would have been tried")
         if bundle is None and shown:
-            click.echo("\nwhat is chosen is kept: the next start of the agent runs by it")
+            click.echo(f"\n{outlook}")
 
 
 def _store(settings: Config, undo: ExitStack) -> Any:

@@ -62,13 +62,20 @@ class Remark:
 
 
 def examine(
-    config: Config, folders: Mapping[Path, str], optimised: Mapping[str, str], plans: Mapping[str, Plan]
+    config: Config,
+    folders: Mapping[Path, str],
+    optimised: Mapping[str, str],
+    plans: Mapping[str, Plan],
+    quota: float | None = None,
 ) -> Iterator[Remark]:
     """Everything, one remark after the other. `folders` are those of the bundles that run, with configured variants.
 
-    `optimised` are the digests of what lies in the cache, `plans` how bundles run here, as the database has them.
+    `optimised` are the digests of what lies in the cache, `plans` how bundles run here, `quota` how many processors the
+    agent last had, as the database has them; who asks may be in another cgroup.
     """
-    yield from (look() for look in (_processor, _quota, _algebra, _libraries, _providers, _clock))
+    yield _processor()
+    yield _quota(quota)
+    yield from (look() for look in (_algebra, _libraries, _providers, _clock))
     yield from (look(config) for look in _OF_CONFIG)
     yield _cache(config, optimised)
     for folder, variant in folders.items():
@@ -87,9 +94,17 @@ def _processor() -> Remark:
     return Remark("processor", State.WELL, f"{said}; {kinds.get(arch, 'single precision (fp32)')}")
 
 
-def _quota() -> Remark:
-    quota, share = cpu_quota(), throttled_share()
-    said = f"{quota:g} processors; stopped by the quota in {share:.0%} of its periods"
+def _quota(noted: float | None) -> Remark:
+    own = cpu_quota()
+    quota, is_ours, share = own, True, 0.0
+    if noted is None:
+        said = f"this shell has {own:g} processors; no agent has noted yet how many it has"
+    else:
+        quota, is_ours = noted, f"{noted:g}" == f"{own:g}"
+        said = f"the agent has {noted:g} processors{'' if is_ours else f', this shell {own:g}'}"
+    if is_ours:  # What stops another cgroup says nothing of the agent's; its own metrics do.
+        share = throttled_share()
+        said += f"; stopped by the quota in {share:.0%} of its periods"
     if share > THROTTLED or quota < 1:
         return Remark(
             "quota", State.CARE, said, "raise CPUQuota= of the service, or the container's limit, to 1 or more"
@@ -223,7 +238,7 @@ def _how(model: Model, plan: Plan | None) -> str:
     threads = model.engine.options.threads
     said = "1 thread" if threads == 1 else f"{threads} threads"
     if plan is None or plan.variant != model.variant:
-        return f"{said}, not measured on this processor: edge-agent tune"
+        return f"{said}, not measured on this processor and quota: edge-agent tune"
     return f"{said} as measured here ({plan.p50_ms:.3g} ms)"
 
 

@@ -19,6 +19,16 @@ CACHED_MODELS = 16
 """Optimised models that are kept; the least recently written goes first."""
 
 
+NOTED_QUOTA = "SELECT value FROM meta WHERE name = 'quota'"
+"""How many processors the agent had when it last started: what its plans hold for, seen from any cgroup."""
+
+
+def note_quota(store: Store, quota: float) -> None:
+    """Note how many processors this agent has. Where it cannot be noted, the note of the start before stays."""
+    with suppress(StoreError), store.transaction() as connection:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('quota', ?)", (quota,))
+
+
 class Rows(Protocol):
     """Digests of files by key. A dictionary is one, for a process that has no database."""
 

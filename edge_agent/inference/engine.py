@@ -212,9 +212,9 @@ def open_cache(folder: Path, store: Store) -> Cache:
     return Cache(folder, StoreRows(store), StorePlans(store, own_fingerprint()))
 
 
-def own_fingerprint() -> str:
-    """What plans that are measured now hold for."""
-    return fingerprint(architecture(), cpu_flags(), cpu_quota(), RUNTIME)
+def own_fingerprint(quota: float | None = None) -> str:
+    """What plans that are measured now hold for; with `quota`, those of a process here that has so many processors."""
+    return fingerprint(architecture(), cpu_flags(), cpu_quota() if quota is None else quota, RUNTIME)
 
 
 def settle_provider(wanted: str) -> tuple[str, Lack | None]:

@@ -62,7 +62,7 @@ class _Desk:
 class Models:
     """Answers about and by the models. `running` gives them by pipeline, `doubts` why one must not be asked.
 
-    `unready` tells by pipeline why one is not ready: it may be asked nevertheless, but a router takes another gateway's.
+    `unready` tells by pipeline why one is not ready: it may be asked nevertheless, but a router asks another.
     `guard` makes what says whether an input can be trusted: for a pipeline and its model, without a memory.
     """
 

@@ -5,11 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edge_agent import config
+from edge_agent.cli import plans
 from edge_agent.clock import Clock
 from edge_agent.diagnostics import doctor
 from edge_agent.diagnostics.doctor import State, examine
 from edge_agent.inference import engine, hardware
-from edge_agent.inference.cache import StorePlans
+from edge_agent.inference.cache import StorePlans, note_quota
 from edge_agent.inference.engine import own_fingerprint
 from edge_agent.inference.tuning import Plan
 from edge_agent.store import Store
@@ -179,8 +181,78 @@ def test_the_doctor_examines_what_the_agent_runs(tmp_path: Path, say: Say) -> No
     with closing(Store.open(database, quota_bytes=2**26, clock=Clock())) as store:
         StorePlans(store, own_fingerprint())[digest] = Plan("fp32", 2, p50_ms=1.5)
 
-    assert "1 thread, not measured on this processor" in unmeasured
+    assert "1 thread, not measured on this processor and quota" in unmeasured
     assert "2 threads as measured here (1.5 ms)" in say(*ask(gateway)).out
+
+
+def under(quota: float, gateway: Gateway, made: dict[float | None, Plan]) -> None:
+    """A database as an agent with so many processors leaves it, with plans by the quota they were measured under."""
+    folder = gateway.data / "bundles" / "small-window"
+    _, digest = bundle.read(folder)
+    with closing(Store.open(gateway.data / "lineside.db", quota_bytes=2**26, clock=Clock())) as store:
+        note_quota(store, quota)
+        for measured, plan in made.items():
+            StorePlans(store, own_fingerprint(measured))[digest] = plan
+
+
+def test_an_agent_notes_how_many_processors_it_has(tmp_path: Path) -> None:
+    """At each start anew: the note of a start under another quota is gone."""
+    gateway = Gateway(tmp_path)
+    under(0.125, gateway, {})
+    before = plans.noted_quota(config.load(gateway.config))
+
+    with gateway.inside():
+        pass
+
+    assert before == 0.125
+    assert plans.noted_quota(config.load(gateway.config)) == hardware.cpu_quota()
+
+
+def test_plans_are_those_of_the_agents_quota_not_of_this_shells(tmp_path: Path, say: Say) -> None:
+    """A service's quota stands in its own cgroup: doctor and models look by what its agent noted at its start."""
+    gateway = Gateway(tmp_path)
+    under(0.125, gateway, {None: Plan("fp32", 3, p50_ms=9.0)})
+    unmeasured = say(*ask(gateway)).out
+    under(0.125, gateway, {0.125: Plan("fp32", 2, p50_ms=1.5)})
+    said, listed = say(*ask(gateway)).out, say("models", "--config", gateway.config, "--json").json
+
+    assert "1 thread, not measured on this processor and quota" in unmeasured
+    assert "2 threads as measured here (1.5 ms)" in said
+    assert f"care  quota: the agent has 0.125 processors, this shell {hardware.cpu_quota():g}\n" in said
+    assert [row["runs_as"] for row in listed if row["pipelines"]] == ["fp32, 2 threads, CPU"]
+
+
+def test_without_a_note_plans_are_those_of_this_shell_and_it_is_said(tmp_path: Path, say: Say) -> None:
+    """An agent that is older than the note, or has not run: what is shown is this shell's, in words."""
+    gateway = Gateway(tmp_path)
+    under(0.125, gateway, {None: Plan("fp32", 2, p50_ms=1.5)})
+    store = Store.open(gateway.data / "lineside.db", quota_bytes=2**26, clock=Clock())
+    with closing(store), store.transaction() as connection:
+        connection.execute("DELETE FROM meta WHERE name = 'quota'")
+
+    said, listed = say(*ask(gateway)).out, say("models", "--config", gateway.config).out
+    tuned = say("tune", "--config", gateway.config, "--seconds", "0")
+
+    assert "2 threads as measured here (1.5 ms)" in said
+    assert "no agent has noted yet how many it has" in said
+    assert "2 threads" in listed
+    assert (tuned.err, tuned.out.endswith("runs by it, where it has as many processors as this shell\n")) == ("", True)
+    assert listed.endswith("plans are those for this shell's processors: no agent has noted yet how many it has\n")
+
+
+def test_what_is_measured_under_another_quota_is_said_not_to_run(tmp_path: Path, say: Say) -> None:
+    """Before the time is spent and after it: the agent does not run by it, and how to measure as it runs."""
+    gateway = Gateway(tmp_path)
+    under(0.125, gateway, {})
+
+    said = say("tune", "--config", gateway.config, "--seconds", "0")
+
+    assert "the agent runs with 0.125 processors" in said.err
+    assert "systemd-run" in said.err
+    assert "CPUQuota=12.5%" in said.err
+    assert said.out.endswith("it does not run by what is measured here\n")
+    assert "the next start of the agent runs by it" not in said.out
+    assert plans.by_digest(config.load(gateway.config)) == {}
 
 
 def test_tune_lets_a_running_agent_be(tmp_path: Path, say: Say) -> None:
@@ -206,8 +278,6 @@ def test_a_folder_can_be_tuned_without_a_gateway(tmp_path: Path, say: Say) -> No
 
 def remarks(gateway: Gateway) -> Iterator[doctor.Remark]:
     """All of them, without a command line."""
-    from edge_agent import config
-
     settings = config.load(gateway.config)
     return examine(settings, {}, {}, {})
 
