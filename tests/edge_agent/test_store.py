@@ -157,9 +157,7 @@ def test_a_stop_that_was_not_asked_for_is_known(opened: Opened):
 
 
 def test_only_a_line_that_ended_in_order_makes_up_for_a_kill(opened: Opened):
-    """
-    After a kill, a start that fails and a tool that has had the file leave it known; the line's own end settles it.
-    """
+    """After a kill, a start that fails and a tool that has had the file leave it known; the line's end settles it."""
     opened()._release()
     tool = opened()
     tool.close()
