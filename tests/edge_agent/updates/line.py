@@ -39,6 +39,9 @@ LIMITS = settings.Updates(probation_verdicts=5, probation_s=0.5)
 PATIENT = settings.Updates(probation_verdicts=10_000, probation_s=1000)
 """A probation that does not end by itself."""
 
+PROVING = 60_000
+"""Steps within which a self-test in its own process ends, on a machine that is busy too: some minutes of them."""
+
 
 class PowerCut(BaseException):
     """The moment after which nothing more is done."""

@@ -14,7 +14,7 @@ from edge_agent.updates.workshop import Workshop
 from edge_protocol import bundle
 from edge_protocol.bundle import File, Golden, Manifest, Variant
 from tests.edge_agent.inference.small_bundles import window_graph
-from tests.edge_agent.updates.line import Line
+from tests.edge_agent.updates.line import PROVING, Line
 from tests.edge_agent.updates.releases import Release, good, release
 
 INTEGER = {"x86_64": "u8s8-7bit", "aarch64": "s8s8-arm"}.get(architecture(), "")
@@ -72,7 +72,7 @@ def is_kept(line: Line) -> bool:
 def test_where_the_integers_fail_the_floats_are_fetched_and_run(tmp_path: Path) -> None:
     """Only then; the history says why, and the next start runs the floats too: their file is the one that is there."""
     made = two_variants(off_by(-0.1))
-    line = begin(tmp_path, made).run(is_kept, 2000)
+    line = begin(tmp_path, made).run(is_kept, PROVING)
 
     assert (line.pipeline.model.digest, line.pipeline.model.variant) == (made.digest, "fp32")
     (why,) = [note.detail for note in line.told if "does not do here" in note.detail]
@@ -89,7 +89,7 @@ def test_where_the_integers_fail_the_floats_are_fetched_and_run(tmp_path: Path) 
 def test_where_the_integers_do_the_floats_are_never_asked_for(tmp_path: Path) -> None:
     """A gateway fetches what it runs, and nothing else; what the self-test measured is the plan from then on."""
     made = two_variants(off_by(0.00001))
-    line = begin(tmp_path, made).run(is_kept, 2000)
+    line = begin(tmp_path, made).run(is_kept, PROVING)
 
     assert line.pipeline.model.variant == INTEGER
     wanted = {sha256 for want in line.wants for sha256 in [want.sha256]}
@@ -110,12 +110,12 @@ def test_when_all_variants_fail_the_release_is_refused(tmp_path: Path) -> None:
     listed = {**manifest.files, "fp32.onnx": File(hashlib.sha256(off_by(-0.2)).hexdigest(), len(off_by(-0.2)))}
     broken = Release(bundle.canonical(msgspec.structs.replace(manifest, files=listed)), files)
 
-    line = begin(tmp_path, broken).run(lambda line: bool(line.ledger.refused("engine")), 2000)
+    line = begin(tmp_path, broken).run(lambda line: bool(line.ledger.refused("engine")), PROVING)
 
     assert line.ledger.refused("engine")[broken.digest].detail.startswith("engine of golden.npy: ")
     assert line.pipeline.model.digest == line.placed
     line.name(broken, rollout="r-2")
-    line.run(lambda line: sum("does not do here" in note.detail for note in line.told) == 2, 2000)
+    line.run(lambda line: sum("does not do here" in note.detail for note in line.told) == 2, PROVING)
     line.close()
 
 
