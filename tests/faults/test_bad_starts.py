@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert said.returncode == 2
     cause, cure = said.stderr.splitlines()
     assert cause == f"error: {gateway.data} cannot be written: Permission denied"
-    assert "own the data directory" in cure
+    assert "the agent's user own it" in cure
     assert gateway.listing() == before
 
 

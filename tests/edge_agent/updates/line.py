@@ -216,6 +216,7 @@ class Line:
     def close(self) -> None:
         """End in order."""
         self.updates.close()
+        self.store.finish()
         self.store.close()
 
     def cut(self) -> None:
