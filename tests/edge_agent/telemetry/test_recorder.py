@@ -3,6 +3,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,17 +31,12 @@ class StubbornOutbox(Outbox):
     error: StoreError | None = None
     meanwhile: Callable[[], object] = staticmethod(lambda: None)
 
-    def append(
-        self,
-        judgements: Sequence[Judgement],
-        records: Sequence[tuple[Stream, int, AnyRecord]] = (),
-        owed_from: int = 0,
-    ) -> None:
+    def append(self, *what: Any) -> None:
         """Append, or fail."""
         if self.error is not None:
             self.meanwhile()
             raise self.error
-        super().append(judgements, records, owed_from)
+        super().append(*what)
 
 
 class Line:
@@ -315,6 +311,7 @@ def test_idle_time_is_used_for_housekeeping(line: Line, tell: Callable[[float], 
 _FULL_DISK = """
 import os, sys
 from pathlib import Path
+from typing import Any
 from edge_agent.clock import FixedClock
 from edge_agent.inference.intake import Intake
 from edge_agent.judgement import Judgement
