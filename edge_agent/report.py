@@ -90,9 +90,9 @@ class Reporter:
     def status(self, faults: list[str]) -> dict[str, Any]:
         """What the operator is told, as JSON."""
         drift = {
-            name: {signal: msgspec.to_builtins(found) for signal, found in watch.windows[-1].findings.items()}
+            name: {signal: msgspec.to_builtins(found) for signal, found in latest.findings.items()}
             for name, watch in self._watches.items()
-            if watch.windows
+            if (latest := watch.latest) is not None
         }
         state = msgspec.to_builtins(self.state())
         limits = {name: self._limits(name, pipeline.model) for name, pipeline in self._pipelines.items()}

@@ -58,11 +58,11 @@ def _judge(settings: Config, pipeline: str, bundle_name: str) -> list[dict[str, 
     for pane in place.panes(settings):
         if (pane.pipeline, pane.bundle, pane.reference) == (pipeline, digest, reference.digest):
             watch.add(pane)
-    if not watch.windows:
+    if watch.latest is None:
         return []
     return [
         {"pipeline": pipeline, "signal": name, "finding": found.state.value, **_numbers(found)}
-        for name, found in watch.windows[-1].findings.items()
+        for name, found in watch.latest.findings.items()
     ]
 
 

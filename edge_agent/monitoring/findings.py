@@ -14,9 +14,6 @@ from edge_protocol.counters import Counts, Reference, SignalReference
 from edge_protocol.messages import Pane
 from edge_protocol.statistics import MIN_COUNT, Finding, compare
 
-HISTORY = 96
-"""Windows that are kept to be shown."""
-
 MAX_PANES = 64
 """Panes in one window at most: a line so slow that these hold too few samples is `insufficient`, and says so."""
 
@@ -43,21 +40,16 @@ class DriftWatch:
         self._reference = reference
         self._window_rows = window_rows
         self._panes: deque[Pane] = deque(maxlen=MAX_PANES)
-        self._windows: deque[Window] = deque(maxlen=HISTORY)
-
-    @property
-    def windows(self) -> tuple[Window, ...]:
-        """What was found so far, the latest last."""
-        return tuple(self._windows)
+        self.latest: Window | None = None
+        """What the panes so far say; None before the first."""
 
     def add(self, pane: Pane) -> Window:
         """Judge the window that ends with `pane`."""
         self._panes.append(pane)
         while sum(kept.n for kept in self._panes) - self._panes[0].n >= self._window_rows:
             self._panes.popleft()
-        window = judge(self._reference, tuple(self._panes), min_count=self._window_rows)
-        self._windows.append(window)
-        return window
+        self.latest = judge(self._reference, tuple(self._panes), min_count=self._window_rows)
+        return self.latest
 
 
 def judge(reference: Reference, panes: Sequence[Pane], *, min_count: int = MIN_COUNT) -> Window:

@@ -62,10 +62,10 @@ class Watch:
             return self._cut()
 
     @property
-    def windows(self) -> tuple[Window, ...]:
-        """What was found so far, the latest last."""
+    def latest(self) -> Window | None:
+        """What was found last; None before the first pane."""
         with self._lock:
-            return self._drift.windows if self._drift is not None else ()
+            return self._drift.latest if self._drift is not None else None
 
     def _cut(self) -> Pane | None:
         return self._judged(self._counter.cut()) if self._counter is not None else None

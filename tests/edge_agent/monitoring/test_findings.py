@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_agent.monitoring.findings import HISTORY, MAX_PANES, DriftWatch, judge
+from edge_agent.monitoring.findings import MAX_PANES, DriftWatch, judge
 from edge_agent.monitoring.panes import PaneCounter
 from edge_protocol.codes import FindingState
 from edge_protocol.counters import Reference, make_signal
@@ -95,17 +95,15 @@ def test_counts_that_do_not_fit_are_an_integrity_fault(changes: dict[str, object
     assert {found.state for found in window.findings.values()} == {FindingState.INTEGRITY_FAULT}
 
 
-def test_the_latest_windows_are_kept_to_be_shown() -> None:
-    """`edge-agent drift` sees a bounded past, the latest last."""
+def test_the_latest_window_is_kept_to_be_shown() -> None:
+    """`edge-agent drift` sees what the last pane said, and nothing before the first."""
     watch = DriftWatch(REFERENCE)
-    same = pane(0, n=5)
+    before = watch.latest
 
-    for _ in range(HISTORY + 3):
-        watch.add(same)
-    last = watch.add(pane(1, n=5))
+    found = [watch.add(pane(seed, n=5)) for seed in (0, 1)]
 
-    assert len(watch.windows) == HISTORY
-    assert watch.windows[-1] == last
+    assert before is None
+    assert watch.latest == found[-1]
 
 
 def test_no_panes_say_nothing() -> None:

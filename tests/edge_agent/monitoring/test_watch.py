@@ -86,7 +86,7 @@ def test_a_bundle_without_reference_is_not_watched() -> None:
 
     panes = watch.add(judged([1.0] * 5))
 
-    assert (panes, watch.cut(), watch.expire(10**12), watch.windows) == ([], None, None, ())
+    assert (panes, watch.cut(), watch.expire(10**12), watch.latest) == ([], None, None, None)
 
 
 def test_a_pane_closes_with_age() -> None:
@@ -105,11 +105,14 @@ def test_what_was_counted_is_judged_here_too() -> None:
     watch = watching(pane_rows=250)
     rng = np.random.default_rng(2)
     watch.add(judged(rng.normal(120, 10, 500)))
-    before = watch.windows[-1].drifting
+    before = watch.latest
 
     watch.add(judged(rng.normal(96, 10, 500)))
 
-    assert (before, watch.windows[-1].drifting) == ((), ("luma",))
+    after = watch.latest
+    assert before is not None
+    assert after is not None
+    assert (before.drifting, after.drifting) == ((), ("luma",))
 
 
 def test_a_signal_that_is_no_number_is_counted_as_such() -> None:
