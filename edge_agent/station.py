@@ -142,7 +142,7 @@ class Station:
             return False
         if tick.missed:
             self._miss(tick, stop)
-        if (trigger := self._take(tick.due_us, stop)) is not None:
+        if (trigger := self._take(tick, stop)) is not None:
             self._admit(_named(trigger, tick), stop)
         return True
 
@@ -174,16 +174,18 @@ class Station:
             self._faults.tell(f"trigger {self.name}", "ticks-skipped", active=True, detail=detail)
             self._faults.tell(f"trigger {self.name}", "ticks-skipped", active=False)
         for _ in range(min(tick.missed, MAX_MISSED)):
-            if (trigger := self._take(tick.due_us, stop)) is not None:
+            if (trigger := self._take(Tick(tick.due_us), stop)) is not None:
                 self._refuse(trigger, Reason.OVERLOAD, self.pipelines)
 
-    def _take(self, due_us: int, stop: threading.Event, names: Sequence[str] = ()) -> Trigger | None:
-        """The next trigger, of all pipelines or of `names`; None when the agent stops before the ring has room."""
+    def _take(self, tick: Tick, stop: threading.Event, names: Sequence[str] = ()) -> Trigger | None:
+        """The trigger of a tick, of all pipelines or of `names`; None when the agent stops before the ring has room."""
         names = names or self.pipelines
-        at_us = self._clock.wall_us() - (self._clock.mono_us() - due_us)
+        at_us = self._clock.wall_us() - (self._clock.mono_us() - tick.due_us)
         while True:
             try:
-                trigger = self._intake.take(names, at_us, due_us)
+                trigger = self._intake.take(
+                    names, at_us, tick.due_us, part=tick.part, product=tick.product, lot=tick.lot
+                )
             except IntakeFull:
                 if stop.wait(FULL_WAIT_S):
                     return None
@@ -234,12 +236,12 @@ class Station:
                 self._declare(replace(left.popleft(), mono_us=found.mono_us), part, (name,))
             else:
                 new.append(name)
-        if new and (trigger := self._take(found.mono_us, stop, new)) is not None:
+        if new and (trigger := self._take(Tick(found.mono_us), stop, new)) is not None:
             self._declare(trigger, part, new)
 
     def _declare(self, trigger: Trigger, part: Lost, names: Sequence[str]) -> None:
         self._intake.number(trigger.n, names, part.number)
-        self._refuse(replace(trigger, part=str(part.number), number=part.number), part.reason, names)
+        self._refuse(replace(trigger, part=trigger.part or str(part.number), number=part.number), part.reason, names)
 
     def _let_go(self, names: Iterable[str], mono_us: int) -> None:
         """No number was left out for them: they had no part, or one that came again."""
@@ -266,6 +268,5 @@ def _named(trigger: Trigger, told: Tick | Sample) -> Trigger:
     if not (told.part or told.product or told.lot):
         return trigger
     said = (told.part or trigger.part, told.product or trigger.product, told.lot or trigger.lot)
-    # As the ring has room for them: a verdict that a kill keeps back goes out under the same names, and to the byte.
-    part, product, lot = (ring.cut(text, room).decode() for text, room in zip(said, ring.TEXT_BYTES, strict=True))
+    part, product, lot = ring.kept(*said)
     return replace(trigger, part=part, product=product, lot=lot)

@@ -96,11 +96,12 @@ class Intake:
     def take(
         self, pipelines: Sequence[str], at_us: int, mono_us: int, *, part: str = "", product: str = "", lot: str = ""
     ) -> Trigger:
-        """The next trigger, with a slot for each pipeline that owes it a verdict.
+        """The next trigger, called as its slots keep it, with one for each pipeline that owes it a verdict.
 
         Raises:
             IntakeFull: no trigger was taken.
         """
+        part, product, lot = ring.kept(part, product, lot)
         with self._lock:
             n = self._next_n
             numbers = [self._contexts.number(Context(name), self._in_use) for name in pipelines]

@@ -104,6 +104,14 @@ def cut(text: str, room: int) -> bytes:
     return raw if len(raw) <= room else raw[:room].decode(errors="ignore").encode()
 
 
+def kept(part: str, product: str, lot: str) -> tuple[str, str, str]:
+    """What a part is called as a slot gives it back: to the byte what is told of it, before a kill and after."""
+    if not (part or product or lot):
+        return "", "", ""
+    part, product, lot = (cut(text, room).decode() for text, room in zip((part, product, lot), TEXT_BYTES, strict=True))
+    return part, product, lot
+
+
 class Header:
     """The ring's first words. A word is written in one store: a kill leaves the old or the new number."""
 

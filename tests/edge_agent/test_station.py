@@ -368,3 +368,16 @@ def test_a_kill_does_not_change_what_a_part_is_called(place: Place, tmp_path: Pa
 
     assert {telegram(each) for each in left} == {telegram(each) for each in place.judged}
     assert len(left) == 2
+
+
+def test_a_part_that_a_tick_has_named_keeps_its_name_through_a_kill(tmp_path: Path, place: Place) -> None:
+    """Who fired the trigger finds the verdict of a part whose verdict was not on record under the name it gave."""
+    place.ticks.ticks.append(Tick(place.clock.mono_us(), missed=1, part="T-1", product="seal", lot="L9"))
+    place.step()
+
+    left = Intake.open(tmp_path / "intake.ring", boot="boot-1").recover().unanswered
+
+    assert {(j.trigger.n, j.trigger.part, j.trigger.product, j.trigger.lot) for j in left} == {
+        (1, "", "", ""),
+        (2, "T-1", "seal", "L9"),
+    }
