@@ -8,6 +8,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from errno import ENOSPC
 from os import strerror
@@ -42,6 +43,9 @@ WINDOWS_SHARE = 4
 """One part in so many of the budget is the latest windows'."""
 
 EXPIRE_S = 3600.0
+FIRST_EXPIRY_S = 60.0
+"""Not at once: to look through what earlier runs have kept must not delay the first verdicts."""
+
 DRAIN_S = 2.0
 
 RESERVE_BYTES = 32 * 1024 * 1024
@@ -78,7 +82,7 @@ class Exhibits:
         self._ring: WindowRing | None = None
         self._allowance = Allowance(budget_bytes, REFILL_S)
         self._is_failing = False
-        self._next_expiry_us = 0
+        self._next_expiry_us = clock.mono_us() + round(FIRST_EXPIRY_S * 1e6)
 
     def show(self, judgement: Judgement, sample: Sample) -> None:
         """Explain an NG or a REVIEW."""
@@ -99,11 +103,21 @@ class Exhibits:
     def run(self, stop: threading.Event, idle_s: float = 0.5) -> None:
         """Explain until `stop` is set, and then for at most `DRAIN_S`: a stop does not wait for pictures."""
         while not stop.is_set():
+            self.expire()
             self.step(idle_s)
         end_s = monotonic() + DRAIN_S
         while monotonic() < end_s and self.step(0):
             pass
         self._forget()
+
+    def expire(self) -> None:
+        """Once an hour, remove what is past its date: of a line that finds nothing more as well."""
+        now_us = self._clock.mono_us()
+        if now_us < self._next_expiry_us or not self._folder.is_dir():
+            return
+        self._next_expiry_us = now_us + round(EXPIRE_S * 1e6)
+        with suppress(OSError):  # tried again in an hour, and said of the next one that is to be kept
+            self._open_shelf().expire(self._clock.wall_us())
 
     def step(self, timeout_s: float) -> bool:
         """Explain one verdict; False when none came within `timeout_s`."""
@@ -180,10 +194,6 @@ class Exhibits:
     def _open_shelf(self) -> Shelf:
         if self._shelf is None:
             self._shelf = Shelf(self._folder, self._budget_bytes - self._budget_bytes // WINDOWS_SHARE)
-        now_us = self._clock.wall_us()
-        if now_us >= self._next_expiry_us:
-            self._shelf.expire(now_us)
-            self._next_expiry_us = now_us + round(EXPIRE_S * 1e6)
         return self._shelf
 
     def _open_ring(self) -> WindowRing:

@@ -15,6 +15,9 @@ from edge_agent.diagnostics.exhibit import Exhibit, read_exhibit
 
 log = logging.getLogger(__name__)
 
+MAX_KEPT = 20_000
+"""Exhibits, whatever the budget: 330 bytes of memory each are 7 MB."""
+
 _BLOCK_BYTES = 4096
 """What a file system takes for a file, at least and in steps."""
 
@@ -57,7 +60,7 @@ class Shelf:
         if taken > self._budget_bytes:
             return
         self._remove(exhibit.name)
-        self._make_room(taken, exhibit.at_us)
+        self._make_room(taken, 1)
         # The picture first: an exhibit that is found names a picture that is there.
         if picture:
             durable.write_file(self._folder / exhibit.picture, picture)
@@ -74,9 +77,9 @@ class Shelf:
         for name in [name for name, kept in self._kept.items() if 0 < kept.until_us <= now_us]:
             self._remove(name)
 
-    def _make_room(self, wanted_bytes: int, now_us: int) -> None:
-        self.expire(now_us)
-        while self._kept and self._taken_bytes + wanted_bytes > self._budget_bytes:
+    def _make_room(self, wanted_bytes: int, wanted: int) -> None:
+        most, most_bytes = MAX_KEPT - wanted, self._budget_bytes - wanted_bytes
+        while self._kept and (self._taken_bytes > most_bytes or len(self._kept) > most):
             self._remove(next(iter(self._kept)))
 
     def _remove(self, name: str) -> None:

@@ -218,6 +218,24 @@ def test_a_verdict_of_a_model_that_has_gone_is_explained_by_what_was_known_of_it
     assert bench.exhibits.unexplained == 1
 
 
+def test_what_is_past_its_date_goes_from_a_line_that_finds_nothing_more(tmp_path: Path) -> None:
+    """Nothing has to come for a picture to go, not even since the last start, and none goes before its date."""
+    clock = FixedClock()
+    bench = Bench(tmp_path, image_model(tmp_path, retention_days=1), clock=clock)
+    sample = bad_part()
+    bench.exhibits.show(judge(bench.model, sample, at_us=clock.wall_us()), sample)
+    bench.work()
+    later = Bench(tmp_path, bench.model, clock=clock)
+
+    kept = []
+    for _ in range(26):
+        later.exhibits.expire()
+        kept.append(len(later.names()))
+        clock.advance(3_600_000_000)
+
+    assert kept == [2] * 24 + [0] * 2
+
+
 def test_a_budget_of_nothing_keeps_nothing(tmp_path: Path) -> None:
     """exhibits_mb = 0: nothing lies on the disk, the hub is told all the same."""
     bench = Bench(tmp_path, image_model(tmp_path), budget_bytes=0)

@@ -47,6 +47,21 @@ def test_the_budget_holds_and_the_oldest_go_first(tmp_path: Path) -> None:
     assert kept == list(range(kept[0], 50))
 
 
+def test_so_many_are_kept_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the budget, their number is bounded, in this run and the next: each takes memory."""
+    monkeypatch.setattr("edge_agent.diagnostics.shelf.MAX_KEPT", 3)
+    shelf = Shelf(tmp_path, 2**30)
+    for n in range(5):
+        shelf.put(exhibit(n))
+    kept = sorted(path.name for path in tmp_path.iterdir())
+
+    monkeypatch.setattr("edge_agent.diagnostics.shelf.MAX_KEPT", 2)
+    Shelf(tmp_path, 2**30)
+
+    assert kept == ["1-2-p.json", "1-3-p.json", "1-4-p.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept[1:]
+
+
 def test_a_new_run_takes_over_what_lies_there(tmp_path: Path) -> None:
     """After a restart the budget counts what the run before has kept; halves are swept out."""
     first = Shelf(tmp_path, 40 * BLOCK)
