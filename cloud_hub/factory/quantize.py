@@ -61,8 +61,16 @@ def variants(names: Collection[str]) -> tuple[Variant, ...]:
 class Quantizer:
     """A model made ready to be quantized. Ranges are measured once: they are those of the floats."""
 
-    def __init__(self, folder: Path, model: bytes, tensor: str, calibration: Sequence[npt.NDArray[Any]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: bytes,
+        tensor: str,
+        calibration: Sequence[npt.NDArray[Any]],
+        kinds: Collection[str] = (),
+    ) -> None:
         self._folder = folder
+        self._kinds = sorted(kinds) or None
         self._tensor = tensor
         self._calibration = calibration
         (folder / "source.onnx").write_bytes(model)
@@ -89,6 +97,7 @@ class Quantizer:
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             calibration_cache_path=str(self._folder / "ranges.json"),
+            op_types_to_quantize=self._kinds,
             nodes_to_exclude=sorted(in_float),
             extra_options={"TensorQuantOverrides": {name: [whole] for name in self._depthwise}},
         )
@@ -105,10 +114,15 @@ def tensors_of(contract: ImageInput, pictures: Iterable[npt.NDArray[np.uint8]]) 
 
 
 @contextmanager
-def prepared(model: bytes, tensor: str, calibration: Sequence[npt.NDArray[Any]]) -> Iterator[Quantizer]:
-    """A quantizer of `model`; `calibration` are tensors of good parts."""
+def prepared(
+    model: bytes, tensor: str, calibration: Sequence[npt.NDArray[Any]], kinds: Collection[str] = ()
+) -> Iterator[Quantizer]:
+    """A quantizer of `model`; `calibration` are tensors of good parts.
+
+    `kinds` are the operators that are computed in integers, all that can be unless they are named.
+    """
     with tempfile.TemporaryDirectory(prefix="lineside-") as name:
-        yield Quantizer(Path(name), model, tensor, calibration)
+        yield Quantizer(Path(name), model, tensor, calibration, kinds)
 
 
 def quantize(model: bytes, tensor: str, calibration: Sequence[npt.NDArray[Any]]) -> dict[str, bytes]:

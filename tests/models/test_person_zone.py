@@ -1,14 +1,14 @@
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from cloud_hub.errors import LeftOut
+from cloud_hub.errors import FactoryError, LeftOut
 from cloud_hub.factory import agreement, quantize, tfjs_run, yard
 from cloud_hub.factory.accuracy_guard import Comparison
 from edge_agent.inference import selftest
@@ -91,7 +91,10 @@ def test_the_zone_is_the_bay_behind_the_tape(recipe: ModuleType) -> None:
 def test_the_translated_network_says_what_its_framework_says(
     recipe: ModuleType, frames: list[yard.Picture], tmp_path: Path
 ) -> None:
-    """The raw heads of ONNX Runtime and of TensorFlow.js, on a picture of the network's own size."""
+    """The raw heads of ONNX Runtime and of TensorFlow.js, on a picture of the network's own size.
+
+    Scores everywhere, sides wherever the score is high enough to be told of: elsewhere nobody reads them.
+    """
     theirs, _, _ = recipe.collect(NoRun(), tmp_path)
     picture = np.asarray(cv2.resize(frames[300], (recipe.SIDE,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
     engine = Engine(recipe.convert(NoRun(), theirs))
@@ -101,8 +104,10 @@ def test_the_translated_network_says_what_its_framework_says(
         theirs, [recipe.HEAT, recipe.SIDES], [np.ascontiguousarray(picture[:, :, ::-1])], tmp_path / "tfjs"
     )
 
-    np.testing.assert_allclose(found["heat"], heat, atol=1e-5)
-    np.testing.assert_allclose(found["sides"], sides, atol=1e-2)
+    is_told = heat.max(axis=-1) >= recipe.OUTPUT.min_score
+    assert is_told.any()
+    np.testing.assert_allclose(found["heat"], heat, atol=1e-3)
+    np.testing.assert_allclose(found["sides"][is_told], sides[is_told], atol=0.05)
 
 
 @pytest.mark.slow
@@ -144,7 +149,7 @@ def test_nobody_who_was_filmed_is_in_the_bundle(built: Path, frames: list[yard.P
 
 @pytest.mark.slow
 def test_what_is_shipped_in_integers_holds_the_guard(built: Path) -> None:
-    """The last attempt decides whether there is an int8 variant, and the card tells what each came to."""
+    """All variants are there, and by the card the attempt that is shipped judges as single precision does."""
     measured: dict[str, Any] = tomllib.loads((built / "card.toml").read_text())["measured"]
     manifest, _ = bundle.load(built)
     same, auroc, rank = (
@@ -154,4 +159,20 @@ def test_what_is_shipped_in_integers_holds_the_guard(built: Path) -> None:
 
     found = Comparison(1 - auroc[-1], same[-1]["value"], rank[-1])
     assert len(same) == len(auroc) == len(rank) > 0
-    assert any(variant.name != "fp32" for variant in manifest.variants) is found.holds
+    assert {variant.name for variant in manifest.variants} == {"fp32", "u8s8-vnni", "s8s8-arm"}
+    assert found.holds
+
+
+def test_a_point_beside_the_gap_is_refused(recipe: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accept stays the middle of the widest gap, or the recipe stops and names what it would have to be."""
+    scores = np.array([0.2, 0.61, 0.3, 0.52, 0.34, 0.24])
+    monkeypatch.setattr(recipe, "scores_of", lambda *_: scores)
+    monkeypatch.setattr(recipe.quantize, "tensors_of", lambda *_: [])
+    exact, frames = SimpleNamespace(engine=None), [None] * recipe.FRAMES
+
+    with pytest.raises(FactoryError, match=r"is 0\.37, .* is 0\.43"):
+        recipe.check_point(NoRun(), exact, frames)
+
+    scores[4] = 0.22
+    with pytest.raises(FactoryError, match=r"is 0\.41"):
+        recipe.check_point(NoRun(), exact, frames)
